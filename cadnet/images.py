@@ -1,0 +1,86 @@
+"""Reading and writing images, with the size looked at before the pixels are decoded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from cadnet.files import write_bytes
+from cadnet.types import IGNORE_INDEX
+
+PNG_COMPRESSION = 1
+"""zlib level: 1 is twice as fast as the default at about a tenth more bytes."""
+
+
+class ImageError(ValueError):
+    """An image file cannot be used; the message names the file and the cure."""
+
+
+def decode(path: Path | str, flags: int) -> np.ndarray:
+    """Decode an image file with OpenCV ``flags``.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ImageError: the file is empty, truncated or not an image.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"image {path} does not exist")
+    data = np.fromfile(path, dtype=np.uint8)
+    # A cut-off PNG decodes to a half-grey picture without an error, so its end is checked first.
+    if data[:4].tobytes() == b"\x89PNG" and data[-8:-4].tobytes() != b"IEND":
+        raise ImageError(f"image {path} is cut short; replace it with an intact copy")
+    image = cv2.imdecode(data, flags) if data.size else None
+    if image is None:
+        raise ImageError(f"image {path} cannot be decoded (empty, truncated or not an image); replace it")
+    return image
+
+
+def read_image(path: Path | str) -> np.ndarray:
+    """Read an RGB image as uint8 (H, W, 3); greyscale files get three equal channels.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ImageError: the file cannot be decoded.
+    """
+    return cv2.cvtColor(decode(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+
+
+def read_mask(path: Path | str, num_classes: int) -> np.ndarray:
+    """Read a label mask as uint8 (H, W) with values 0..``num_classes`` and 255 for ignore.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ImageError: undecodable, not single-channel 8 bit, or a value that names no class.
+    """
+    mask = decode(path, cv2.IMREAD_UNCHANGED)
+    if mask.ndim != 2 or mask.dtype != np.uint8:
+        raise ImageError(
+            f"mask {path} has shape {mask.shape} and type {mask.dtype}; "
+            "save it as a single-channel 8-bit PNG of class numbers"
+        )
+    values = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))
+    wrong = [int(v) for v in values if v > num_classes and v != IGNORE_INDEX]
+    if wrong:
+        raise ImageError(
+            f"mask {path} holds values {wrong}; allowed are 0 (background), 1..{num_classes} (classes) "
+            f"and {IGNORE_INDEX} (ignore)"
+        )
+    return mask
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """Encode a uint8 array (H, W) or RGB (H, W, 3) as PNG bytes."""
+    if image.ndim == 3:
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    ok, data = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION])
+    if not ok:
+        raise ImageError(f"an array of shape {image.shape} and type {image.dtype} cannot be written as PNG")
+    return data.tobytes()
+
+
+def write_png(path: Path | str, image: np.ndarray) -> None:
+    """Write a uint8 array (H, W) or RGB (H, W, 3) as PNG, atomically."""
+    write_bytes(path, encode_png(image))

@@ -1,0 +1,57 @@
+"""The contracts that pass between the parts of the library."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+IGNORE_INDEX = 255
+"""Mask value of pixels that neither train nor score."""
+
+BACKGROUND = 0
+"""Mask value of defect-free pixels; defect classes are 1..K."""
+
+
+class PairSample(NamedTuple):
+    """One inspected image beside its reference, as read from disk.
+
+    ``image`` and ``reference`` are uint8 RGB arrays (H, W, 3); ``mask`` is a uint8 array (H, W) holding
+    0 for background, 1..K for defect classes and 255 for ignored pixels.
+    """
+
+    sample_id: str
+    image: np.ndarray
+    reference: np.ndarray
+    mask: np.ndarray
+    group: str
+
+
+class PairBatch(NamedTuple):
+    """A batch ready for a network.
+
+    ``image`` and ``reference``: float32 (B, 3, H, W), ImageNet-normalised RGB; ``mask``: int64 (B, H, W) in
+    {0..K, 255}; ``index``: int64 (B,), rows of the split's manifest.
+    """
+
+    image: Tensor
+    reference: Tensor
+    mask: Tensor
+    index: Tensor
+
+    def to(self, device: torch.device | str) -> PairBatch:
+        """Return the batch on ``device`` (no copy when it is there already)."""
+        return PairBatch(*(tensor.to(device, non_blocking=True) for tensor in self))
+
+
+class SegOutput(NamedTuple):
+    """What every network returns.
+
+    ``logits``: (B, K+1, H, W) at the input's size; ``distance``: (B, 1, h, w) non-negative feature distance
+    (paper Eq. 7), or None for networks that look at one image only.
+    """
+
+    logits: Tensor
+    distance: Tensor | None = None

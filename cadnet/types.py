@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +30,8 @@ class PairSample(NamedTuple):
     group: str
 
 
-class PairBatch(NamedTuple):
+@dataclass(frozen=True)
+class PairBatch:
     """A batch ready for a network.
 
     ``image`` and ``reference``: float32 (B, 3, H, W), ImageNet-normalised RGB; ``mask``: int64 (B, H, W) in
@@ -43,7 +45,8 @@ class PairBatch(NamedTuple):
 
     def to(self, device: torch.device | str) -> PairBatch:
         """Return the batch on ``device`` (no copy when it is there already)."""
-        return PairBatch(*(tensor.to(device, non_blocking=True) for tensor in self))
+        tensors = (self.image, self.reference, self.mask, self.index)
+        return PairBatch(*(tensor.to(device, non_blocking=True) for tensor in tensors))
 
 
 class SegOutput(NamedTuple):

@@ -1,0 +1,1 @@
+"""Prepared datasets: manifest, split lists, decoded cache, device-resident batches and augmentation."""

@@ -1,0 +1,132 @@
+"""Splits that live on the compute device and hand out ready batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cadnet.datasets.augment import Augmentation, Geometry, gather, normalise
+from cadnet.datasets.cache import DecodedSplit
+from cadnet.types import PairBatch
+
+
+class DevicePairs:
+    """A decoded split as uint8 tensors on ``device``.
+
+    On the CPU the tensors share the memory-mapped cache; on a GPU they are copied once, which needs about
+    7 bytes per pixel and pair less the shared references.
+    """
+
+    def __init__(self, split: DecodedSplit, device: torch.device | str = "cpu") -> None:
+        self.device = torch.device(device)
+        self.images = _tensor(split.images, self.device)
+        self.masks = _tensor(split.masks, self.device)
+        self.references = _tensor(split.references, self.device)
+        self.reference_index = _tensor(split.reference_index, self.device)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of every image in pixels."""
+        return int(self.images.shape[-2]), int(self.images.shape[-1])
+
+    def plain(self, index: Tensor) -> PairBatch:
+        """Return the whole, unaugmented pairs of int64 ``index`` (B,)."""
+        index = index.to(self.device)
+        image = normalise(self.images[index])
+        reference = normalise(self.references[self.reference_index[index]])
+        return PairBatch(image, reference, self.masks[index].long(), index)
+
+    def augmented(
+        self, index: Tensor, geometry: Geometry, augmentation: Augmentation, generator: torch.Generator
+    ) -> PairBatch:
+        """Return augmented pairs of ``index`` (B,), which like ``geometry`` is on the split's device."""
+        crop = augmentation.crop
+        image = normalise(gather(self.images, index, geometry, crop))
+        reference = normalise(gather(self.references, self.reference_index[index], geometry, crop))
+        mask = gather(self.masks, index, geometry, crop).long()
+        image = augmentation.distort(image, generator)
+        reference = augmentation.distort(reference, generator)
+        return PairBatch(image, reference, mask, index)
+
+
+def _tensor(array: np.ndarray, device: torch.device) -> Tensor:
+    # A copy-on-write map keeps the cache file unchanged whatever is done to the tensor.
+    if isinstance(array, np.memmap) and array.filename is not None:
+        array = np.load(array.filename, mmap_mode="c")
+    return torch.from_numpy(array).to(device)
+
+
+class TrainBatches:
+    """Shuffled, augmented batches; epoch ``e`` is a pure function of (seed, e), so a resumed run repeats it.
+
+    Each global batch is cut evenly over ``world_size`` ranks; the incomplete last batch is dropped.
+
+    Raises:
+        ValueError: fewer samples than one batch, or a batch that cannot be cut evenly.
+    """
+
+    def __init__(
+        self,
+        pairs: DevicePairs,
+        augmentation: Augmentation,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if len(pairs) < batch_size:
+            raise ValueError(
+                f"the train split has {len(pairs)} samples, fewer than train.batch_size {batch_size}"
+            )
+        if batch_size % world_size:
+            raise ValueError(f"train.batch_size {batch_size} cannot be shared by {world_size} devices")
+        self.pairs, self.augmentation = pairs, augmentation
+        self.batch_size, self.seed = batch_size, seed
+        self.rank, self.world_size = rank, world_size
+        self.epoch = 0
+
+    @property
+    def sampler(self) -> TrainBatches:
+        """Where Lightning looks for ``set_epoch``."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration yields."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.pairs) // self.batch_size
+
+    def __iter__(self) -> Iterator[PairBatch]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        count = len(self) * self.batch_size
+        order = torch.randperm(len(self.pairs), generator=generator)[:count]
+        geometry = self.augmentation.draw(count, *self.pairs.size, generator)
+        # One copy an epoch instead of five a step keeps the device free of host waits.
+        plan = torch.stack([order, *geometry]).to(self.pairs.device)  # (5, count)
+        share = self.batch_size // self.world_size
+        for start in range(self.rank * share, count, self.batch_size):
+            index, *placed = plan[:, start : start + share]
+            photometry = torch.Generator().manual_seed((self.seed * 1_000_003 + self.epoch) * 1_009 + start)
+            yield self.pairs.augmented(index, Geometry(*placed), self.augmentation, photometry)
+
+
+class EvalBatches:
+    """Whole pairs in manifest order, the rows shared by the ranks without repetition."""
+
+    def __init__(self, pairs: DevicePairs, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+        self.pairs, self.batch_size = pairs, batch_size
+        self.rows = torch.arange(rank, len(pairs), world_size)
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // self.batch_size)
+
+    def __iter__(self) -> Iterator[PairBatch]:
+        for start in range(0, len(self.rows), self.batch_size):
+            yield self.pairs.plain(self.rows[start : start + self.batch_size])

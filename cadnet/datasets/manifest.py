@@ -1,0 +1,118 @@
+"""The prepared dataset: a folder with ``manifest.csv``, ``dataset.json`` and images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from cadnet.files import read_json, value_digest
+
+COLUMNS = (
+    "sample_id", "image", "reference", "mask", "split", "subset", "group", "has_defect", "width", "height",
+)  # fmt: skip
+"""Columns of every manifest; ``n_<class>`` pixel counts follow."""
+
+SPLITS = ("train", "val", "test")
+
+
+class DatasetError(ValueError):
+    """A prepared dataset is unusable; the message names the file, the rows and the cure."""
+
+
+@dataclass(frozen=True)
+class PreparedDataset:
+    """A prepared dataset, opened with :func:`open_dataset`.
+
+    ``manifest`` has one row per sample with paths relative to ``root``; ``classes`` are the K defect classes in
+    mask order 1..K; ``palette`` their RGB colours.
+    """
+
+    root: Path
+    name: str
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    manifest: pd.DataFrame
+
+    @property
+    def num_classes(self) -> int:
+        """K, the number of defect classes without background."""
+        return len(self.classes)
+
+    def split(self, split: str) -> pd.DataFrame:
+        """Return the manifest rows of ``split`` ("train", "val" or "test"), renumbered from 0.
+
+        Raises:
+            DatasetError: the split has no samples.
+        """
+        rows = self.manifest[self.manifest["split"] == split].reset_index(drop=True)
+        if rows.empty:
+            present = sorted(self.manifest["split"].unique())
+            raise DatasetError(
+                f"dataset {self.root} has no '{split}' samples (present: {present}); check its split list"
+            )
+        return rows
+
+    def class_pixels(self, split: str) -> tuple[int, ...]:
+        """Return the pixels of each defect class in ``split``: n_p of paper Eq. 9."""
+        rows = self.split(split)
+        return tuple(int(rows[f"n_{name}"].sum()) for name in self.classes)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the table and every file's size and time: changes whenever the data does."""
+        files = sorted({*self.manifest["image"], *self.manifest["reference"], *self.manifest["mask"]})
+        stats = [(self.root / file).stat() for file in files]
+        rows = self.manifest.to_csv(index=False)
+        return value_digest(self.name, self.classes, rows, [(s.st_size, s.st_mtime_ns) for s in stats])
+
+
+def open_dataset(root: Path | str) -> PreparedDataset:
+    """Open a prepared dataset and check its table.
+
+    Raises:
+        FileNotFoundError: the folder, its manifest or files named in the manifest are missing (all are listed).
+        DatasetError: wrong columns, duplicate ids, unknown split names or a group in two splits.
+    """
+    root = Path(root)
+    for file in ("manifest.csv", "dataset.json"):
+        if not (root / file).is_file():
+            raise FileNotFoundError(
+                f"{root / file} does not exist; run `dvc repro prepare` to make the dataset"
+            )
+    info = read_json(root / "dataset.json")
+    text = {name: str for name in COLUMNS[:7]}
+    manifest = pd.read_csv(root / "manifest.csv", dtype=text, keep_default_na=False)
+    classes = tuple(info["classes"])
+    _check_table(manifest, classes, root)
+    _check_files(manifest, root)
+    palette = tuple((int(r), int(g), int(b)) for r, g, b in info["palette"])
+    return PreparedDataset(root, str(info["name"]), classes, palette, manifest)
+
+
+def _check_table(manifest: pd.DataFrame, classes: tuple[str, ...], root: Path) -> None:
+    table = root / "manifest.csv"
+    wanted = [*COLUMNS, *(f"n_{name}" for name in classes)]
+    missing = [name for name in wanted if name not in manifest.columns]
+    if missing:
+        raise DatasetError(f"{table} lacks the columns {missing}; prepare the dataset again")
+    unknown = sorted(set(manifest["split"]) - set(SPLITS))
+    if unknown:
+        raise DatasetError(f"{table} has splits {unknown}; allowed are {list(SPLITS)}")
+    twice = manifest.loc[manifest["sample_id"].duplicated(), "sample_id"].tolist()
+    if twice:
+        raise DatasetError(f"{table} has duplicate sample ids {twice[:10]}; ids must be unique")
+    splits_of_group = manifest.groupby("group")["split"].nunique()
+    straddling = splits_of_group[splits_of_group > 1].index.tolist()
+    if straddling:
+        raise DatasetError(f"{table}: groups {straddling[:10]} lie in several splits; a group belongs to one")
+
+
+def _check_files(manifest: pd.DataFrame, root: Path) -> None:
+    names = sorted({*manifest["image"], *manifest["reference"], *manifest["mask"]})
+    missing = [name for name in names if not (root / name).is_file()]
+    if missing:
+        shown = ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
+        raise FileNotFoundError(f"dataset {root} lacks {len(missing)} files of its manifest: {shown}")

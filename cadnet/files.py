@@ -81,7 +81,7 @@ def read_json(path: Path | str) -> Any:
 def atomic_directory(path: Path | str) -> Iterator[Path]:
     """Yield an empty temporary directory that replaces ``path`` as a whole on success.
 
-    An existing ``path`` is replaced; on error the temporary directory is removed and ``path`` stays as it was.
+    An existing ``path`` is replaced; on error the temporary one is removed and ``path`` stays.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

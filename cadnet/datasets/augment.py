@@ -29,8 +29,8 @@ class Geometry(NamedTuple):
 class Augmentation:
     """Random crop, flips and photometric change.
 
-    ``crop``: side in pixels; ``flip``: chance of each of the two mirror images; ``photometric``: 0 (off) to 1,
-    the half-width of the gain and of the offset (in standard deviations), drawn per image and channel, so
+    ``crop``: side in pixels; ``flip``: chance of each of the two mirror images; ``photometric``: 0 (off) to
+    1, the half-width of the gain and of the offset (in standard deviations), drawn per image and channel, so
     independently for image and reference.
     """
 

@@ -20,8 +20,8 @@ _ARRAYS = ("images", "masks", "references", "reference_index")
 class DecodedSplit:
     """Read-only arrays of one split, row i being row i of ``rows``.
 
-    ``images`` uint8 (N, 3, H, W) RGB; ``masks`` uint8 (N, H, W); ``references`` uint8 (R, 3, H, W), each clean
-    image once; ``reference_index`` int64 (N,), the row of ``references`` that belongs to each image.
+    ``images`` uint8 (N, 3, H, W) RGB; ``masks`` uint8 (N, H, W); ``references`` uint8 (R, 3, H, W), each
+    clean image once; ``reference_index`` int64 (N,), the row of ``references`` that belongs to each image.
     """
 
     images: np.ndarray

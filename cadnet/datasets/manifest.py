@@ -26,8 +26,8 @@ class DatasetError(ValueError):
 class PreparedDataset:
     """A prepared dataset, opened with :func:`open_dataset`.
 
-    ``manifest`` has one row per sample with paths relative to ``root``; ``classes`` are the K defect classes in
-    mask order 1..K; ``palette`` their RGB colours.
+    ``manifest`` has one row per sample with paths relative to ``root``; ``classes`` are the K defect classes
+    in mask order 1..K; ``palette`` their RGB colours.
     """
 
     root: Path
@@ -73,7 +73,7 @@ def open_dataset(root: Path | str) -> PreparedDataset:
     """Open a prepared dataset and check its table.
 
     Raises:
-        FileNotFoundError: the folder, its manifest or files named in the manifest are missing (all are listed).
+        FileNotFoundError: the folder, its manifest or files named in the manifest are missing.
         DatasetError: wrong columns, duplicate ids, unknown split names or a group in two splits.
     """
     root = Path(root)
@@ -83,7 +83,7 @@ def open_dataset(root: Path | str) -> PreparedDataset:
                 f"{root / file} does not exist; run `dvc repro prepare` to make the dataset"
             )
     info = read_json(root / "dataset.json")
-    text = {name: str for name in COLUMNS[:7]}
+    text = dict.fromkeys(COLUMNS[:7], str)
     manifest = pd.read_csv(root / "manifest.csv", dtype=text, keep_default_na=False)
     classes = tuple(info["classes"])
     _check_table(manifest, classes, root)

@@ -1,0 +1,1 @@
+"""Networks: encoders, heads and the factory that builds them by name."""

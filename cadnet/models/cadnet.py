@@ -1,0 +1,129 @@
+"""CADNet: the change-aware Siamese network (paper, "Change-aware Siamese network")."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from cadnet.models.change_attention import AddAttention, MultiplyAttention
+from cadnet.models.fusion_head import FusionHead, resize
+from cadnet.models.mit import FeaturePyramid, MiT, MiTVariant
+from cadnet.types import SegOutput
+
+Decoder = Literal["add", "multiply", "none"]
+
+DISTANCE_EPS = 1e-6
+"""Added to every difference, as in ``F.pairwise_distance``: keeps the gradient finite at equal features."""
+
+
+def distance_map(differences: Sequence[Tensor]) -> Tensor:
+    """Return the DistMap (paper Eq. 7) as float32 (B, 1, h, w) from the per-level feature differences.
+
+    Defined as ``pairwise_distance(concat(up(f_ng)), concat(up(f_ok)))`` over the channels. Resizing is
+    linear, so the difference is resized instead of both maps, and the squared norm of a concatenation is the
+    sum of the squared norms, so it is not built. Computed in float32 whatever the autocast: squares of a few
+    hundred bfloat16 numbers lose the small distances that the lower margin is about.
+
+    Args:
+        differences: level maps (B, C_s, h/2^s, w/2^s), finest first.
+    """
+    size = differences[0].shape[2:]
+    with torch.autocast(differences[0].device.type, enabled=False):
+        squares = [
+            (resize(d.float(), size) + DISTANCE_EPS).square().sum(dim=1, keepdim=True) for d in differences
+        ]
+        return sum(squares[1:], squares[0]).sqrt()
+
+
+class CADNet(nn.Module):
+    """Siamese MiT encoder, multi-stage subtraction, change-aware decoder.
+
+    Args:
+        num_classes: defect classes K; the network has K + 1 outputs.
+        decoder: "add" (Eq. 11-12), "multiply" (Eq. 13-14) or "none" (the ablation without change attention).
+        encoder: MiT variant.
+        drop_path: stochastic depth of the encoder.
+        dropout: channel dropout before the classifier.
+
+    Raises:
+        ValueError: an option outside its range.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        decoder: Decoder = "add",
+        encoder: MiTVariant = "b0",
+        drop_path: float = 0.1,
+        dropout: float = 0.1,
+        width: int = 256,
+    ) -> None:
+        super().__init__()
+        attention: nn.Module | None
+        if decoder == "add":
+            attention = AddAttention(width)
+        elif decoder == "multiply":
+            attention = MultiplyAttention(width)
+        elif decoder == "none":
+            attention = None
+        else:
+            raise ValueError(f"unknown decoder {decoder!r}; choose 'add', 'multiply' or 'none'")
+        self.encoder = MiT(encoder, drop_path)
+        self.head = FusionHead(self.encoder.channels, num_classes + 1, attention, width, dropout)
+
+    def encode(self, reference: Tensor) -> FeaturePyramid:
+        """Encode references (B, 3, H, W) once, for ``forward(image, reference_features=...)``."""
+        features: FeaturePyramid = self.encoder(reference)
+        return features
+
+    def forward(
+        self,
+        image: Tensor,
+        reference: Tensor | None = None,
+        *,
+        reference_features: Sequence[Tensor] | None = None,
+    ) -> SegOutput:
+        """Segment what differs between image and reference.
+
+        Args:
+            image: (B, 3, H, W), ImageNet-normalised.
+            reference: (B, 3, H, W) of the same size; encoded together with the image.
+            reference_features: what ``encode`` gave, instead of ``reference``; batch size B, or 1 for all
+                images.
+
+        Returns:
+            logits (B, K+1, H, W) and float32 distance (B, 1, ceil(H/4), ceil(W/4)), non-negative.
+
+        Raises:
+            ValueError: neither or both references are given, or their shapes do not fit.
+        """
+        if (reference is None) == (reference_features is None):
+            raise ValueError("give either reference or reference_features, not both and not neither")
+        if reference is not None:
+            if reference.shape != image.shape:
+                raise ValueError(
+                    f"image {tuple(image.shape)} and reference {tuple(reference.shape)} differ in shape"
+                )
+            pair = self.encoder(torch.cat((image, reference)))
+            differences = [ng - ok for ng, ok in (f.chunk(2) for f in pair)]
+        else:
+            assert reference_features is not None
+            differences = _subtract(self.encoder(image), reference_features)
+        distance = distance_map(differences)
+        logits = self.head(differences, distance)
+        return SegOutput(resize(logits, image.shape[2:]), distance)
+
+
+def _subtract(features: Sequence[Tensor], reference: Sequence[Tensor]) -> list[Tensor]:
+    """Level-wise f_ng - f_ok; a reference of batch 1 serves all images."""
+    for ng, ok in zip(features, reference, strict=True):
+        if ng.shape[1:] != ok.shape[1:] or ok.shape[0] not in (1, ng.shape[0]):
+            raise ValueError(
+                f"reference features {tuple(ok.shape)} do not fit image features {tuple(ng.shape)}; "
+                "encode a reference of the image's size, one or one per image"
+            )
+    return [ng - ok for ng, ok in zip(features, reference, strict=True)]

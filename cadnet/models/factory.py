@@ -1,0 +1,95 @@
+"""Networks by name."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from torch import nn
+
+from cadnet.models.cadnet import CADNet
+from cadnet.models.segformer import SegFormer
+from cadnet.models.weights import load_encoder_weights
+
+Constructor = Callable[..., nn.Module]
+
+MODELS: dict[str, Constructor] = {
+    "cadnet": CADNet,
+    "segformer": SegFormer,
+}
+"""Every constructor takes ``num_classes`` and keyword-only options with defaults."""
+
+
+def build_model(
+    name: str,
+    num_classes: int,
+    encoder_weights: Path | str | None = None,
+    **options: str | int | float | bool,
+) -> nn.Module:
+    """Build a network with random or given encoder weights.
+
+    Args:
+        name: a key of ``MODELS``.
+        num_classes: defect classes K; the network has K + 1 outputs.
+        encoder_weights: a safetensors file for the network's encoder, or None for a random start. Nothing is
+            downloaded.
+        options: keyword options of the constructor, for example ``decoder="multiply"`` of cadnet.
+
+    Returns:
+        A module ``forward(image, reference) -> SegOutput``.
+
+    Raises:
+        ValueError: unknown name or option, an option of the wrong type or value, fewer than one class; the
+            message lists what is allowed.
+        FileNotFoundError: ``encoder_weights`` does not exist.
+        cadnet.models.weights.WeightsError: ``encoder_weights`` do not fit.
+    """
+    if name not in MODELS:
+        raise ValueError(f"unknown model {name!r}{_suggest(name, MODELS)}; choose one of {sorted(MODELS)}")
+    if isinstance(num_classes, bool) or num_classes < 1:
+        raise ValueError(
+            f"num_classes counts defect classes without background and must be >= 1, got {num_classes}"
+        )
+    constructor = MODELS[name]
+    _check_options(name, model_options(name), options)
+    model = constructor(num_classes, **options)
+    if encoder_weights is not None:
+        load_encoder_weights(model, encoder_weights)
+    return model
+
+
+def model_options(name: str) -> dict[str, Any]:
+    """Return the option names of a model with their type hints."""
+    constructor = MODELS[name]
+    init = constructor.__init__ if inspect.isclass(constructor) else constructor
+    hints = get_type_hints(init)
+    parameters = inspect.signature(constructor).parameters.values()
+    return {p.name: hints[p.name] for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def _check_options(name: str, allowed: Mapping[str, Any], options: Mapping[str, object]) -> None:
+    """Refuse options the constructor does not know or whose value is not of the declared type."""
+    for key, value in options.items():
+        if key not in allowed:
+            raise ValueError(
+                f"model {name!r} has no option {key!r}{_suggest(key, allowed)}; it has {sorted(allowed)}"
+            )
+        hint = allowed[key]
+        if get_origin(hint) is Literal:
+            if value not in get_args(hint):
+                raise ValueError(
+                    f"option {key!r} of model {name!r} must be one of {list(get_args(hint))}, got {value!r}"
+                )
+            continue
+        wanted = (int, float) if hint is float else (hint,)
+        if not isinstance(value, wanted) or (isinstance(value, bool) and hint is not bool):
+            raise ValueError(f"option {key!r} of model {name!r} must be {hint.__name__}, got {value!r}")
+
+
+def _suggest(word: str, known: Iterable[str]) -> str:
+    """' (did you mean ...?)' when a known word is close."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,0 +1,203 @@
+"""Streaming per-image, per-class pixel counts, kept on the device until asked for.
+
+Everything this package reports is a reduction of :class:`Counts`, so that pooled numbers, per-image means and
+slices can never disagree about which pixels were counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cadnet.types import IGNORE_INDEX
+
+
+class CountError(ValueError):
+    """The pixels that were counted cannot be scored; the message says what was wrong and the cure."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What was counted over N images and K defect classes; all arrays are int64.
+
+    ``index`` (N,): rows of the split's manifest, ascending and unique. ``confusion`` (N, K+1, K+1): pixels by
+    [image, truth, prediction], class 0 being background, ignored pixels left out. ``histograms``
+    (K, 2, bins): over all images, for class k+1, pixels of another class [k, 0] and of that class [k, 1] by
+    ``floor(probability * bins)``; bins may be 0.
+    """
+
+    index: np.ndarray
+    confusion: np.ndarray
+    histograms: np.ndarray
+
+    def __post_init__(self) -> None:
+        images, side = self.index.shape[0], self.confusion.shape[-1]
+        if self.confusion.shape != (images, side, side) or self.histograms.shape[:2] != (side - 1, 2):
+            raise CountError(
+                f"counts do not fit together: index {self.index.shape}, confusion {self.confusion.shape}, "
+                f"histograms {self.histograms.shape}"
+            )
+        rows, times = np.unique(self.index, return_counts=True)
+        if (times > 1).any():
+            raise CountError(
+                f"{int((times > 1).sum())} images were scored more than once (first: row "
+                f"{rows[times > 1][0]}); give padding samples index -1, or shard without padding"
+            )
+        order = np.argsort(self.index)
+        object.__setattr__(self, "index", self.index[order])
+        object.__setattr__(self, "confusion", self.confusion[order])
+
+    @property
+    def num_classes(self) -> int:
+        """Number of defect classes K."""
+        return self.confusion.shape[1] - 1
+
+    @property
+    def num_images(self) -> int:
+        """Number of images N."""
+        return int(self.index.shape[0])
+
+    @property
+    def pooled(self) -> np.ndarray:
+        """Confusion matrix of all images together, int64 (K+1, K+1) by [truth, prediction]."""
+        return self.confusion.sum(axis=0)
+
+    def subset(self, rows: np.ndarray) -> Counts:
+        """Return the counts of the images whose ``index`` is in ``rows``, without histograms (bins 0)."""
+        keep = np.isin(self.index, rows)
+        empty = np.zeros((self.num_classes, 2, 0), np.int64)
+        return Counts(self.index[keep], self.confusion[keep], empty)
+
+
+def merge_counts(parts: Sequence[Counts]) -> Counts:
+    """Join the counts of disjoint sets of images (the ranks of a distributed run, the shards of a split).
+
+    Raises:
+        CountError: no parts, differing classes or bins, or an image counted in two parts.
+    """
+    if not parts:
+        raise CountError("there are no counts to merge")
+    shapes = {(part.confusion.shape[1:], part.histograms.shape) for part in parts}
+    if len(shapes) > 1:
+        raise CountError(f"counts of differing classes or bins cannot be merged: {sorted(shapes)}")
+    return Counts(
+        np.concatenate([part.index for part in parts]),
+        np.concatenate([part.confusion for part in parts]),
+        np.stack([part.histograms for part in parts]).sum(axis=0),
+    )
+
+
+class CountAccumulator:
+    """Counts batches on the device; nothing is read back before :meth:`compute`.
+
+    ``bins`` is the number of equal score bins of the precision-recall and F-threshold curves; 0 skips the
+    softmax and the histograms (for the validation after each epoch).
+    """
+
+    def __init__(self, num_classes: int, device: torch.device | str, bins: int = 100) -> None:
+        if num_classes < 1 or bins < 0:
+            raise ValueError(f"num_classes must be at least 1 and bins at least 0, got {num_classes}, {bins}")
+        self.num_classes = num_classes
+        self.bins = bins
+        self.device = torch.device(device)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was counted."""
+        self._index: list[Tensor] = []
+        self._confusion: list[Tensor] = []
+        self._histograms = torch.zeros(
+            (self.num_classes, 2, self.bins), dtype=torch.int64, device=self.device
+        )
+        self._wrong_labels = torch.zeros((), dtype=torch.int64, device=self.device)
+        self._not_finite = torch.zeros((), dtype=torch.bool, device=self.device)
+
+    @torch.no_grad()
+    def update(self, scores: Tensor, mask: Tensor, index: Tensor, *, probabilities: bool = False) -> None:
+        """Count one batch.
+
+        Args:
+            scores: (B, K+1, H, W) logits of any float type, or probabilities summing to 1 over dim 1.
+            mask: int64 (B, H, W) in {0..K, 255}; 255 is not counted.
+            index: int64 (B,), rows of the manifest; a negative index marks padding, which is not counted.
+            probabilities: ``scores`` has been through softmax already.
+
+        Raises:
+            ValueError: shapes or devices do not fit. Wrong values are found in :meth:`compute`.
+        """
+        self._check(scores, mask, index)
+        valid = (mask != IGNORE_INDEX) & (index >= 0)[:, None, None]
+        in_range = (mask >= 0) & (mask <= self.num_classes)
+        self._wrong_labels += (valid & ~in_range).sum()
+        self._not_finite |= ~torch.isfinite(scores.float().sum())
+        valid &= in_range
+
+        side = self.num_classes + 1
+        image = torch.arange(len(index), device=self.device, dtype=torch.int32)[:, None, None]
+        truth, prediction = mask.to(torch.int32), scores.argmax(dim=1).to(torch.int32)
+        cells = (image * side + truth) * side + prediction
+        counts = _bincount(cells, valid, len(index) * side * side)
+        self._confusion.append(counts.view(len(index), side, side))
+        self._index.append(index.clone())
+        if self.bins:
+            self._update_histograms(
+                scores.float() if probabilities else scores.float().softmax(1), truth, valid
+            )
+
+    def _update_histograms(self, probability: Tensor, truth: Tensor, valid: Tensor) -> None:
+        # One class at a time: an index for all K at once would be the largest tensor of the whole evaluation.
+        for k in range(self.num_classes):
+            score_bin = (probability[:, k + 1] * self.bins).to(torch.int32).clamp_(0, self.bins - 1)
+            cells = (truth == k + 1).to(torch.int32) * self.bins + score_bin
+            self._histograms[k] += _bincount(cells, valid, 2 * self.bins).view(2, self.bins)
+
+    def _check(self, scores: Tensor, mask: Tensor, index: Tensor) -> None:
+        batch, channels, *size = scores.shape
+        if channels != self.num_classes + 1 or mask.shape != (batch, *size) or index.shape != (batch,):
+            raise ValueError(
+                f"expected scores (B, {self.num_classes + 1}, H, W), mask (B, H, W) and index (B,), "
+                f"got {tuple(scores.shape)}, {tuple(mask.shape)}, {tuple(index.shape)}"
+            )
+        devices = {tensor.device.type for tensor in (scores, mask, index)} | {self.device.type}
+        if len(devices) > 1:
+            raise ValueError(f"the counts and the batch lie on different devices: {sorted(devices)}")
+
+    def compute(self) -> Counts:
+        """Copy the counts to the host.
+
+        Raises:
+            CountError: a mask held a value that names no class, a network's output was NaN or infinite, or an
+                image was counted twice.
+        """
+        if int(self._wrong_labels):
+            raise CountError(
+                f"{int(self._wrong_labels)} mask pixels are neither 0..{self.num_classes} nor "
+                f"{IGNORE_INDEX}; the dataset has other classes than the network"
+            )
+        if bool(self._not_finite):
+            raise CountError(
+                "the network's output holds NaN or infinity; training diverged: lower its learning rate"
+            )
+        side = self.num_classes + 1
+        if not self._index:
+            index, confusion = np.zeros(0, np.int64), np.zeros((0, side, side), np.int64)
+        else:
+            index = torch.cat(self._index).cpu().numpy()
+            confusion = torch.cat(self._confusion).cpu().numpy()
+        keep = index >= 0
+        return Counts(index[keep], confusion[keep], self._histograms.cpu().numpy().copy())
+
+
+def _bincount(cells: Tensor, valid: Tensor, size: int) -> Tensor:
+    """Return int64 (size,): how often each of 0..size-1 occurs in ``cells`` (int32) where ``valid``."""
+    # What is not valid goes to one bin past the end: selecting by a mask would read its size back.
+    cells = cells.masked_fill(~valid, size).flatten()
+    if cells.is_cuda and not torch.are_deterministic_algorithms_enabled():
+        # torch.bincount reads the largest value back on CUDA; histc with fixed limits does not. Integer
+        # sums come out the same in any order, but the deterministic mode refuses histc whatever its input.
+        return torch.histc(cells, bins=size + 1, min=0, max=size + 1)[:size].to(torch.int64)
+    return torch.bincount(cells, minlength=size + 1)[:size]

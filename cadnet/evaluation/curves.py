@@ -1,0 +1,71 @@
+"""Precision-recall and Fscore-threshold curves from score histograms (paper Fig. 8)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One class against all else at the ascending thresholds ``i / bins``: positive is what reaches them.
+
+    ``precision``, ``recall``, ``fscore`` in [0, 1]. Where nothing is predicted precision is 1 and recall 0,
+    as in scikit-learn. A class without true pixels has no curve: the three tuples are empty and the summary
+    is None.
+    """
+
+    thresholds: tuple[float, ...]
+    precision: tuple[float, ...]
+    recall: tuple[float, ...]
+    fscore: tuple[float, ...]
+    average_precision: float | None
+    best_threshold: float | None
+    best_fscore: float | None
+    positives: int
+    negatives: int
+
+
+def curve(histogram: np.ndarray) -> Curve:
+    """Return the curves of one class.
+
+    Args:
+        histogram: int64 (2, bins): negative pixels, positive pixels by ``floor(probability * bins)``. The
+            curve is exact at the bin edges: nothing is interpolated.
+
+    Raises:
+        ValueError: another shape, or no bins.
+    """
+    if histogram.ndim != 2 or histogram.shape[0] != 2 or histogram.shape[1] == 0:
+        raise ValueError(f"expected a histogram (2, bins > 0), got {histogram.shape}; evaluate with bins > 0")
+    negatives, positives = (int(total) for total in histogram.sum(axis=1))
+    if positives == 0:
+        return Curve((), (), (), (), None, None, None, positives, negatives)
+    # Cumulated from the top: what is predicted at threshold i lies in the bins i and above.
+    fp, tp = np.cumsum(histogram[:, ::-1], axis=1)[:, ::-1]
+    precision = np.divide(tp, tp + fp, out=np.ones(len(tp)), where=tp + fp > 0)
+    recall = tp / positives
+    fscore = 2 * tp / (tp + fp + positives)
+    best = int(fscore.argmax())
+    thresholds = np.arange(len(tp)) / len(tp)
+    return Curve(
+        thresholds=_floats(thresholds),
+        precision=_floats(precision),
+        recall=_floats(recall),
+        fscore=_floats(fscore),
+        average_precision=float(-np.sum(np.diff(recall, append=0.0) * precision)),
+        best_threshold=float(thresholds[best]),
+        best_fscore=float(fscore[best]),
+        positives=positives,
+        negatives=negatives,
+    )
+
+
+def curves(histograms: np.ndarray) -> tuple[Curve, ...]:
+    """Return the curves of all classes from histograms (K, 2, bins); none when bins is 0."""
+    return tuple(curve(histogram) for histogram in histograms) if histograms.shape[2] else ()
+
+
+def _floats(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)

@@ -1,0 +1,64 @@
+"""Running a network over a split and counting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+
+import torch
+from torch import nn
+
+from cadnet.evaluation.counts import CountAccumulator, CountError, Counts
+from cadnet.types import PairBatch, SegOutput
+
+
+def evaluate(
+    model: nn.Module,
+    batches: Iterable[PairBatch],
+    num_images: int,
+    class_names: Sequence[str],
+    device: torch.device | str,
+    *,
+    bins: int = 100,
+    bf16: bool = False,
+    on_batch: Callable[[int], None] | None = None,
+) -> Counts:
+    """Score ``model(image, reference) -> SegOutput`` over ``batches``, leaving its mode as it was.
+
+    Args:
+        model: a network already on ``device``, with len(class_names) + 1 output channels.
+        batches: each image once, except padding with index -1; tensors are moved to ``device``.
+        num_images: images that must have been scored in the end.
+        class_names: the defect classes 1..K.
+        device: where to run and count.
+        bins: score bins of the curves; 0 for none.
+        bf16: run the network under bfloat16 autocast (the counting is exact either way).
+        on_batch: called with the number of images after each batch, for a progress bar.
+
+    Raises:
+        CountError: another number of images was scored, an image twice, wrong mask values, or NaN output.
+    """
+    device = torch.device(device)
+    accumulator = CountAccumulator(len(class_names), device, bins)
+    autocast = torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()
+    with torch.inference_mode(), _eval_mode(model), autocast:
+        for batch in batches:
+            batch = batch.to(device)
+            output: SegOutput = model(batch.image, batch.reference)
+            accumulator.update(output.logits, batch.mask, batch.index)
+            if on_batch is not None:
+                on_batch(len(batch.index))
+    counts = accumulator.compute()
+    if counts.num_images != num_images:
+        raise CountError(f"{counts.num_images} images were scored where the split has {num_images}")
+    return counts
+
+
+@contextmanager
+def _eval_mode(model: nn.Module) -> Iterator[None]:
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)

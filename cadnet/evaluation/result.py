@@ -1,0 +1,159 @@
+"""Everything that is known about one network on one split, as one JSON-safe value."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import pandas as pd
+
+from cadnet.evaluation.counts import Counts
+from cadnet.evaluation.curves import Curve, curves
+from cadnet.evaluation.metrics import (
+    ImageLevelMetrics,
+    SegmentationMetrics,
+    fscore_array,
+    image_level_metrics,
+    iou_array,
+    merge_defects,
+    segmentation_metrics,
+)
+from cadnet.evaluation.slices import Slice, all_slices, scored_rows
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """The metrics of one network on one split.
+
+    ``class_names`` names the defect classes in the order of ``metrics.classes`` and ``curves`` (empty when
+    no score histograms were kept). Ratios are in [0, 1]; None is "not defined", see
+    :mod:`cadnet.evaluation.metrics`.
+    """
+
+    class_names: tuple[str, ...]
+    metrics: SegmentationMetrics
+    image_level: ImageLevelMetrics
+    curves: tuple[Curve, ...]
+    slices: tuple[Slice, ...]
+
+    @property
+    def num_images(self) -> int:
+        """Number of images scored."""
+        return self.metrics.images
+
+    def scalars(self) -> dict[str, float]:
+        """Return the defined headline numbers under flat names, for a tracker or ``dvc metrics``.
+
+        Names: ``miou, macc, mprecision, mfscore`` (pooled, defect classes), ``miou_per_image``,
+        ``mfscore_per_image``, ``miou_per_present_image``, ``mfscore_per_present_image``, ``iou_background``,
+        ``pixel_accuracy``, ``iou_defect, acc_defect, precision_defect, fscore_defect`` (all classes as one),
+        ``escape``, ``overkill`` and per class ``iou_<class>, acc_<class>, precision_<class>, fscore_<class>,
+        ap_<class>``.
+        """
+        metrics = self.metrics
+        names = ["miou", "macc", "mprecision", "mfscore", "iou_background", "pixel_accuracy"]
+        names += [f"{m}_per_{i}" for m in ("miou", "mfscore") for i in ("image", "present_image")]
+        values: dict[str, float | None] = {name: getattr(metrics, name) for name in names}
+        values |= {"escape": self.image_level.escape, "overkill": self.image_level.overkill}
+        for name, one in zip(("defect", *self.class_names), (metrics.defect, *metrics.classes), strict=True):
+            for key in ("iou", "acc", "precision", "fscore"):
+                values[f"{key}_{name}"] = getattr(one, key)
+        for name, line in zip(self.class_names, self.curves, strict=False):
+            values[f"ap_{name}"] = line.average_precision
+        return {name: value for name, value in values.items() if value is not None}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return nested dicts and lists that JSON can hold exactly (no NaN)."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Rebuild what :meth:`to_dict` gave, also after a way through JSON.
+
+        Raises:
+            ValueError: a key is missing or unknown: the file was written by another version.
+        """
+        result = _build(cls, data, "result")
+        assert isinstance(result, cls)
+        return result
+
+
+def evaluation_result(
+    counts: Counts,
+    class_names: Sequence[str],
+    manifest: pd.DataFrame | None = None,
+    defect_sizes: Sequence[float] = (),
+    min_pixels: int = 1,
+) -> EvaluationResult:
+    """Reduce counts to a result; without a ``manifest`` there are no slices.
+
+    Args:
+        counts: what was scored.
+        class_names: the defect classes 1..K.
+        manifest: the split's manifest, whose row numbers are ``counts.index``.
+        defect_sizes: upper edges of the size slices, as shares of the image.
+        min_pixels: predicted defect pixels from which an image is judged defective.
+
+    Raises:
+        ValueError: the names or the manifest do not fit the counts.
+    """
+    if len(class_names) != counts.num_classes:
+        raise ValueError(
+            f"{counts.num_classes} classes were counted, {len(class_names)} named: {class_names}"
+        )
+    return EvaluationResult(
+        class_names=tuple(class_names),
+        metrics=segmentation_metrics(counts),
+        image_level=image_level_metrics(counts, min_pixels),
+        curves=curves(counts.histograms),
+        slices=() if manifest is None else all_slices(counts, manifest, defect_sizes, min_pixels),
+    )
+
+
+def per_image_table(counts: Counts, class_names: Sequence[str], manifest: pd.DataFrame) -> pd.DataFrame:
+    """One row per image, to find bad cases and to bootstrap from.
+
+    Columns: those of the manifest that name the image (``sample_id, subset, group, has_defect``),
+    ``err_pixels`` (wrong pixels of any kind), ``iou_defect`` and per class ``tp_, fp_, fn_, iou_,
+    fscore_<class>``; NaN is "not defined".
+    """
+    rows = scored_rows(counts, manifest)
+    kept = [name for name in ("sample_id", "subset", "group", "has_defect") if name in rows]
+    table = rows[kept].reset_index(drop=True)
+    confusion = counts.confusion
+    iou, fscore = iou_array(confusion), fscore_array(confusion)
+    table["err_pixels"] = confusion.sum((1, 2)) - confusion.diagonal(axis1=1, axis2=2).sum(1)
+    table["iou_defect"] = iou_array(merge_defects(confusion))[:, 1]
+    for k, name in enumerate(class_names, start=1):
+        tp = confusion[:, k, k]
+        table[f"tp_{name}"] = tp
+        table[f"fp_{name}"] = confusion[:, :, k].sum(1) - tp
+        table[f"fn_{name}"] = confusion[:, k].sum(1) - tp
+        table[f"iou_{name}"] = iou[:, k]
+        table[f"fscore_{name}"] = fscore[:, k]
+    return table
+
+
+def _build(kind: Any, value: Any, where: str) -> Any:
+    """Rebuild a value of the annotated type ``kind`` from plain JSON values."""
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        hints = typing.get_type_hints(kind)
+        if not isinstance(value, dict) or set(value) != set(hints):
+            found = sorted(value) if isinstance(value, dict) else type(value).__name__
+            raise ValueError(f"{where} should hold the keys {sorted(hints)}, found {found}; evaluate again")
+        return kind(**{name: _build(hint, value[name], f"{where}.{name}") for name, hint in hints.items()})
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is tuple:
+        return tuple(_build(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if origin in (types.UnionType, typing.Union):
+        return None if value is None else _build(arguments[0], value, where)
+    if kind is float and isinstance(value, int | float) and math.isfinite(value):
+        return float(value)
+    if type(value) is not kind:
+        raise ValueError(f"{where} should be {kind.__name__}, found {value!r}; evaluate again")
+    return value

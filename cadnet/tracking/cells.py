@@ -1,0 +1,76 @@
+"""What a tracked run is about, and the names and tags that make it findable."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
+FinalStatus = Literal["FINISHED", "FAILED", "KILLED"]
+
+TAG_CELL = "cadnet.cell"
+TAG_FINGERPRINT = "cadnet.fingerprint"
+TAG_SUPERSEDED = "cadnet.superseded_fingerprint"
+TAG_INVOCATION = "cadnet.invocation"
+TAG_KIND = "cadnet.kind"
+TAG_ERROR = "cadnet.error"
+TAG_SKIPPED = "cadnet.not_finite"
+TAG_COMMIT = "cadnet.commit."
+TAG_STAGE_STATUS = "cadnet.stage."
+TAG_DATASET_DIGEST = "cadnet.dataset_digest."
+TAG_PARENT = "mlflow.parentRunId"
+"""The tag by which MLflow's own page draws a run beneath another."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the experiment grid: a method trained and scored on a dataset with a seed.
+
+    ``variant`` tells apart cells that share the rest, for example the share of labels (``label10``).
+    ``scale`` is shown and filtered by, and is no part of the name.
+    """
+
+    dataset: str
+    method: str
+    seed: int
+    task: str = "supervised"
+    scale: str = ""
+    variant: str = ""
+
+    @property
+    def experiment(self) -> str:
+        """Name of the experiment the cell belongs to: ``cadnet/<dataset>/<task>``."""
+        return f"cadnet/{self.dataset}/{self.task}"
+
+    @property
+    def name(self) -> str:
+        """Name of the cell within its experiment: ``<method>-<dataset>[-<variant>]-s<seed>``."""
+        parts = [self.method, self.dataset, self.variant, f"s{self.seed}"]
+        return "-".join(part for part in parts if part)
+
+    def run_name(self, commit: str | None) -> str:
+        """Name of the cell's run: the cell and the short commit it was made from."""
+        return f"{self.name}-{commit[:7] if commit else 'nogit'}"
+
+    def tags(self) -> dict[str, str]:
+        """Tags to filter and compare by."""
+        tags = {
+            TAG_CELL: self.name,
+            "dataset": self.dataset,
+            "method": self.method,
+            "seed": str(self.seed),
+            "task": self.task,
+        }
+        optional = {"scale": self.scale, "variant": self.variant}
+        return tags | {key: value for key, value in optional.items() if value}
+
+
+def user_tags(stage: str) -> dict[str, str]:
+    """Tags MLflow's page shows in its own columns: who started what."""
+    tags = {"mlflow.source.name": f"cadnet {stage}", "mlflow.source.type": "LOCAL"}
+    # A container may run under a user id that has no name.
+    with contextlib.suppress(KeyError, OSError):
+        tags["mlflow.user"] = getpass.getuser()
+    return tags

@@ -138,7 +138,8 @@ class CountAccumulator:
 
         side = self.num_classes + 1
         image = torch.arange(len(index), device=self.device, dtype=torch.int32)[:, None, None]
-        truth, prediction = mask.to(torch.int32), scores.argmax(dim=1).to(torch.int32)
+        # On the CPU argmax over the channels is ten times slower than max; both take the first of equal scores.
+        truth, prediction = mask.to(torch.int32), scores.max(dim=1).indices.to(torch.int32)
         cells = (image * side + truth) * side + prediction
         counts = _bincount(cells, valid, len(index) * side * side)
         self._confusion.append(counts.view(len(index), side, side))

@@ -65,6 +65,10 @@ class AbptParams(Params):
     """K of K-means over the edge points."""
     defects: Range = Range(low=1, high=6, step=1)
     """How many of the clusters become defects."""
+    points: Range = Range(low=1, high=12, step=1)
+    """Dots of one defect, taken from its cluster."""
+    diameter: PositiveFloat = 8.0
+    """Pixels of a dot at scale 1 on a 512 px screen."""
     scale: Range = Range(low=0.5, high=2.0, step=0.25)
     opacity: Range = Range(low=0.1, high=1.0, step=0.1)
 
@@ -76,6 +80,8 @@ class ScreenParams(Params):
     contrast: Range = Range(low=0.5, high=1.5, step=0.1)
     iso_noise: Range = Range(low=0.1, high=1.0, step=0.1)
     rgb_deviation: Range = Range(low=3, high=33, step=3)
+    noise_sigma: PositiveFloat = 20.0
+    """Standard deviation in grey levels of ISO noise at 100 %."""
     probability: Fraction = 0.5
     """Chance of each of the four effects on one sample."""
 
@@ -91,6 +97,10 @@ class SynLCDParams(Params):
     patterns: str = "data/synlcd/patterns"
     split_list: str = "splits/synlcd.csv"
     seed: Annotated[int, Field(ge=0)] = 0
+    blur: PositiveFloat = 0.8
+    """Gaussian blur of defect edges: standard deviation in pixels on a 512 px screen."""
+    min_change: Annotated[int, Field(ge=1, le=64)] = 3
+    """Grey levels by which a pixel must differ from the clean screen, before the screen effects, to be a defect."""
     line: LineParams = LineParams()
     abpt: AbptParams = AbptParams()
     screen: ScreenParams = ScreenParams()

@@ -8,10 +8,20 @@ import cv2
 import numpy as np
 
 from cadnet.files import write_bytes
-from cadnet.types import IGNORE_INDEX
 
-PNG_COMPRESSION = 1
-"""zlib level: 1 is twice as fast as the default at about a tenth more bytes."""
+# Run lengths with one fixed filter: 10 ms for a noisy 512 x 512 photograph where the defaults take 26 ms, at
+# the same size (555 kB), because the noise leaves nothing to match and most time goes into looking for it.
+_COLOR_PNG = (
+    cv2.IMWRITE_PNG_COMPRESSION, 1,
+    cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE,
+    cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_AVG,
+)  # fmt: skip
+# Masks are flat, so that unfiltered rows already are long runs.
+_GREY_PNG = (
+    cv2.IMWRITE_PNG_COMPRESSION, 1,
+    cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE,
+    cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE,
+)  # fmt: skip
 
 
 class ImageError(ValueError):
@@ -55,6 +65,9 @@ def read_mask(path: Path | str, num_classes: int) -> np.ndarray:
         FileNotFoundError: no such file.
         ImageError: undecodable, not single-channel 8 bit, or a value that names no class.
     """
+    # Imported here because the types bring torch, which takes seconds that drawing processes need not spend.
+    from cadnet.types import IGNORE_INDEX
+
     mask = decode(path, cv2.IMREAD_UNCHANGED)
     if mask.ndim != 2 or mask.dtype != np.uint8:
         raise ImageError(
@@ -73,9 +86,10 @@ def read_mask(path: Path | str, num_classes: int) -> np.ndarray:
 
 def encode_png(image: np.ndarray) -> bytes:
     """Encode a uint8 array (H, W) or RGB (H, W, 3) as PNG bytes."""
+    settings = _GREY_PNG
     if image.ndim == 3:
-        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    ok, data = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION])
+        image, settings = cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _COLOR_PNG
+    ok, data = cv2.imencode(".png", image, settings)
     if not ok:
         raise ImageError(f"an array of shape {image.shape} and type {image.dtype} cannot be written as PNG")
     return data.tobytes()

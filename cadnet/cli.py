@@ -1,0 +1,71 @@
+"""The ``cadnet`` command. Imports happen inside the commands, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def main() -> None:
+    """Change-aware Siamese defect segmentation: data, training, prediction."""
+
+
+def fail(error: Exception | str, code: int = 1) -> NoReturn:
+    """End the command with one clear line on stderr instead of a traceback."""
+    typer.echo(f"error: {error}", err=True)
+    raise typer.Exit(code)
+
+
+@app.command()
+def synth(
+    out: Annotated[Path, typer.Option(help="Folder of the dataset; made as a whole at the end.")],
+    subset: Annotated[str, typer.Option(help="line, abpt or mixed.")] = "mixed",
+    size: Annotated[int, typer.Option(help="Screen side in pixels, 32 to 4096.")] = 512,
+    per_pattern: Annotated[
+        int, typer.Option(help="Defective and as many clean samples of each pattern.")
+    ] = 300,
+    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+    patterns: Annotated[Path, typer.Option(help="Folder of the clean patterns.")] = Path(
+        "data/synlcd/patterns"
+    ),
+    split_list: Annotated[Path, typer.Option(help="csv pattern,split.")] = Path("splits/synlcd.csv"),
+    workers: Annotated[int, typer.Option(min=1, help="Drawing processes.")] = 1,
+) -> None:
+    """Draw a synthetic LCD defect dataset. Run again after an interruption to go on where it stopped."""
+    from pydantic import ValidationError
+
+    from cadnet.config import SynLCDParams
+    from cadnet.synthesis.patterns import PatternError
+    from cadnet.synthesis.staging import SynthesisError
+    from cadnet.synthesis.writer import write_dataset
+
+    try:
+        params = SynLCDParams.model_validate(
+            {
+                "subset": subset,
+                "size": size,
+                "defective_per_pattern": per_pattern,
+                "clean_per_pattern": per_pattern,
+                "seed": seed,
+                "patterns": str(patterns),
+                "split_list": str(split_list),
+            }
+        )
+    except ValidationError as error:
+        text = "; ".join(
+            f"--{str(item['loc'][0]).replace('_', '-')} {item['input']!r}: {item['msg']}"
+            for item in error.errors()
+        )
+        fail(text, 2)
+    try:
+        write_dataset(params, out, workers=workers, progress=True)
+    except KeyboardInterrupt:
+        fail("interrupted; run the same command again to go on", 130)
+    except (PatternError, SynthesisError, OSError, ValueError) as error:
+        fail(error)
+    typer.echo(f"wrote {out}", err=True)

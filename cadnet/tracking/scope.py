@@ -27,7 +27,7 @@ class Terminated(SystemExit):
 def run_scope(
     run: Run, *, stage: str, tracker: Tracker | None = None, parent: Run | None = None
 ) -> Iterator[Run]:
-    """Close ``run`` (and ``stage`` of it) as FINISHED, FAILED or KILLED, whichever is true at the block's end.
+    """Close ``run`` (and ``stage`` of it) as FINISHED, FAILED or KILLED, whichever is true at its end.
 
     FAILED leaves the error as a tag and its traceback as an artifact. Ctrl-C and SIGTERM give KILLED; for the
     latter a handler is installed while the block runs, in the main thread only. With ``tracker`` and

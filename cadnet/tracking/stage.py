@@ -29,6 +29,8 @@ def track_stage(
 ) -> Iterator[Run]:
     """Open the cell's run beneath its invocation's, record where it comes from, and close it truthfully.
 
+    With several training processes call it in the first one only; the others use ``NullTracker``.
+
     Args:
         cell: what is trained or scored.
         fingerprint: digest of all that decides the training; the same in every stage of the cell.
@@ -54,6 +56,8 @@ def track_stage(
         provenance=provenance,
     )
     with run_scope(run, stage=stage, tracker=tracker, parent=parent):
+        if not parent.resumed and (Path(root) / params_file).is_file():
+            parent.log_artifact(Path(root) / params_file)
         run.log_environment(provenance, f"environment/{stage}.json")
         if params is not None:
             run.log_params(params)

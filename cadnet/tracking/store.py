@@ -58,7 +58,7 @@ class Store:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the lock under which runs are found or created; it ends with the process, however that ends."""
+        """Hold the lock under which runs are found or created; it ends with the process, come what may."""
         self.lock.parent.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(self.lock, timeout=_LOCK_SECONDS):
@@ -116,12 +116,13 @@ def connect(store: Store) -> MlflowClient:
         _require_answer(store.uri)
     if store.database is not None:
         with store.locked():
-            if not store.database.exists():
+            # An empty file is what an interrupted creation by MLflow itself leaves.
+            if not store.database.exists() or store.database.stat().st_size == 0:
                 _create_database(store.database, store.artifacts or "")
             _relocate(store.database, store.artifacts or "")
     from mlflow.tracking import MlflowClient
 
-    client = MlflowClient(tracking_uri=store.uri)
+    client = call(MlflowClient, tracking_uri=store.uri)
     call(client.search_experiments, max_results=1)
     return client
 
@@ -154,8 +155,10 @@ def _prepare_mlflow() -> None:
     # The defaults wait for minutes on a server that is gone; unsent metrics are kept here and sent later.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
-    # One line per migration step otherwise.
+    # Otherwise a line per migration step, a bar per file and an address per closed run.
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 
 def _require_answer(uri: str, attempts: int = 3, seconds: float = 5) -> None:
@@ -190,8 +193,8 @@ def _create_database(database: Path, artifacts: str) -> None:
 def _relocate(database: Path, artifacts: str) -> None:
     """Point the places of artifacts to ``artifacts`` when the project's folder was moved or copied.
 
-    MLflow stores absolute places only and offers no way to change them, so this edits its database. Only roots
-    that were recorded by this pipeline are replaced.
+    MLflow stores absolute places only and offers no way to change them, so this edits its database. Only
+    roots that were recorded by this pipeline are replaced.
     """
     try:
         with contextlib.closing(sqlite3.connect(database, timeout=30)) as connection, connection:

@@ -1,0 +1,143 @@
+"""Which store, its errors, and a project folder that moves."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from cadnet.tracking import Cell, MlflowTracker, NullTracker, TrackingError, open_tracker
+from cadnet.tracking import store as store_module
+from cadnet.tracking.store import connect, resolve_store
+
+
+def test_default_is_a_database_in_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    store = resolve_store(tmp_path)
+    assert store.uri == f"sqlite:///{tmp_path.resolve()}/mlflow.db"
+    assert store.artifacts == (tmp_path / "mlruns").resolve().as_uri()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///sub/runs.db")
+    assert resolve_store(tmp_path).database == tmp_path.resolve() / "sub" / "runs.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://example.org/mlflow")
+    store = resolve_store(tmp_path)
+    assert (store.uri, store.database, store.artifacts) == ("https://example.org/mlflow", None, None)
+    assert resolve_store(tmp_path, "postgresql+psycopg2://u@h/d").database is None
+
+
+@pytest.mark.parametrize("uri", ["file:./mlruns", "file:///x/mlruns", "./mlruns", "mlruns"])
+def test_file_store_is_refused_with_the_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(
+        TrackingError, match=r"no longer accepts a folder.*unset MLFLOW_TRACKING_URI"
+    ) as caught:
+        open_tracker(tmp_path)
+    assert uri in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("uri", ["htp://server", "sqlite://", "sqlite:///:memory:"])
+def test_unknown_store_is_refused(tmp_path: Path, uri: str) -> None:
+    with pytest.raises(TrackingError, match="kind is not known"):
+        resolve_store(tmp_path, uri)
+
+
+def test_server_that_is_away_fails_soon(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        begin = time.monotonic()
+        with pytest.raises(TrackingError, match=r"does not answer.*MLFLOW_TRACKING_URI") as caught:
+            open_tracker(tmp_path, uri)
+    assert uri in str(caught.value)
+    assert time.monotonic() - begin < 20
+
+
+def test_tracking_can_be_switched_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CADNET_TRACKING", "off")
+    assert isinstance(open_tracker(tmp_path), NullTracker)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_bytes(b"not a database" * 100)
+    with pytest.raises(TrackingError, match=r"mlflow\.db is not a usable MLflow database"):
+        connect(resolve_store(tmp_path, "sqlite:///mlflow.db"))
+
+
+def test_database_of_another_version_says_how_to_upgrade(project: Path) -> None:
+    with closing(sqlite3.connect(project / "mlflow.db")) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")
+    with pytest.raises(TrackingError, match="mlflow db upgrade"):
+        open_tracker(project)
+
+
+def test_interrupted_creation_leaves_nothing(migrated_database: Path) -> None:
+    names = sorted(path.name for path in migrated_database.parent.iterdir())
+    assert names == ["mlflow.db", "mlflow.db.lock"]
+
+
+def test_lock_held_too_long_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "_LOCK_SECONDS", 0.1)
+    store = resolve_store(tmp_path, "sqlite:///mlflow.db")
+    with store.locked(), pytest.raises(TrackingError, match="held by another process"), store.locked():
+        pass
+
+
+@pytest.mark.parametrize("keep", [False, True], ids=["moved", "copied"])
+def test_moved_project_keeps_its_artifacts(project: Path, cell: Cell, tmp_path: Path, keep: bool) -> None:
+    before = open_tracker(project).open_run(cell, "f1", stage="train")
+    before.log_text("from before", "note.txt")
+    before.finish("FINISHED")
+    moved = tmp_path / "a new place, 100%"
+    if keep:
+        shutil.copytree(project, moved)
+    else:
+        project.rename(moved)
+    tracker = open_tracker(moved)
+    assert isinstance(tracker, MlflowTracker)
+    record = tracker.find_runs(cell.experiment)[0]
+    assert tracker.find_run(record.run_id).download("note.txt", tmp_path / "out").read_text() == "from before"
+    after = tracker.open_run(cell, "f2", stage="train")
+    after.log_text("from after", "note.txt")
+    folder = moved / "mlruns" / cell.experiment
+    assert {path.name for path in folder.iterdir()} == {before.run_id, after.run_id}
+    assert (folder / after.run_id / "artifacts" / "note.txt").read_text() == "from after"
+    assert (project / "mlruns").exists() == keep
+    if keep:
+        assert {path.name for path in (project / "mlruns" / cell.experiment).iterdir()} == {before.run_id}
+
+
+def test_artifact_folder_of_another_server_is_left_alone(project: Path, tmp_path: Path) -> None:
+    tracker = open_tracker(project)
+    assert isinstance(tracker, MlflowTracker)
+    place = (tmp_path / "big disk").as_uri()
+    tracker.client.create_experiment("theirs", place)
+    moved = project.rename(tmp_path / "moved")
+    again = open_tracker(moved)
+    assert isinstance(again, MlflowTracker)
+    assert again.client.get_experiment_by_name("theirs").artifact_location == place
+
+
+def test_nothing_happens_at_import() -> None:
+    code = (
+        "import os, sys; before = dict(os.environ); import cadnet.tracking;"
+        "assert dict(os.environ) == before; assert not {'mlflow', 'torch'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_two_folders_have_two_stores(make_project: Callable[[str], Path], cell: Cell) -> None:
+    first, second = open_tracker(make_project("one")), open_tracker(make_project("two"))
+    first.open_run(cell, "f1", stage="train")
+    assert len(first.find_runs(cell.experiment)) == 1
+    assert second.find_runs(cell.experiment) == []

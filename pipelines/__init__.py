@@ -1,0 +1,1 @@
+"""The pipeline around the library: DVC stages and Prefect flows."""

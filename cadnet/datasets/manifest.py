@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cadnet.files import read_json, value_digest
+from cadnet.files import read_json, tree_digest
 
 COLUMNS = (
     "sample_id", "image", "reference", "mask", "split", "subset", "group", "has_defect", "width", "height",
@@ -62,11 +62,10 @@ class PreparedDataset:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over the table and every file's size and time: changes whenever the data does."""
-        files = sorted({*self.manifest["image"], *self.manifest["reference"], *self.manifest["mask"]})
-        stats = [(self.root / file).stat() for file in files]
-        rows = self.manifest.to_csv(index=False)
-        return value_digest(self.name, self.classes, rows, [(s.st_size, s.st_mtime_ns) for s in stats])
+        """SHA-256 over the description, the table and the bytes of every file it names."""
+        names = {*self.manifest["image"], *self.manifest["reference"], *self.manifest["mask"]}
+        files = [self.root / name for name in ("manifest.csv", "dataset.json", *names)]
+        return tree_digest(files, self.root)
 
 
 def open_dataset(root: Path | str) -> PreparedDataset:

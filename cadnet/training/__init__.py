@@ -1,0 +1,1 @@
+"""Training on Lightning: task, optimisers, crash-safe checkpoints and the fit entry."""

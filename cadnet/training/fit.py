@@ -1,0 +1,144 @@
+"""Training one cell of the grid: a method on a dataset with a seed."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from torch import nn
+
+from cadnet.config import MethodParams, TrainParams
+from cadnet.datasets.manifest import PreparedDataset
+from cadnet.losses.composite import CompositeLoss
+from cadnet.models.factory import build_model
+from cadnet.models.weights import save_weights
+from cadnet.training.callbacks import EpochEnd, best_epoch, progress_callback
+from cadnet.training.checkpoints import SafetensorsIO
+from cadnet.training.data import PairData
+from cadnet.training.task import Epoch, SegmentationTask
+
+STATE_FILE = "state.safetensors"
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What is trained: a method on a prepared dataset with a seed."""
+
+    dataset: PreparedDataset
+    method: MethodParams
+    train: TrainParams
+    seed: int
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """How training went: one history row per epoch, and the row whose weights were kept."""
+
+    history: list[Epoch]
+    best: Epoch
+    resumed_epochs: int
+    """Epochs that an earlier, interrupted process had finished."""
+
+
+def fit(
+    job: TrainingJob,
+    work: Path | str,
+    cache: Path | str,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    metadata: dict[str, Any] | None = None,
+) -> FitResult:
+    """Train ``job``, or go on where a killed process stopped.
+
+    ``work`` holds the training state (replaced after each epoch) and the best weights so far
+    (``weights.safetensors``, ``model.json`` with ``metadata``). Resumed on a CPU, the weights come out
+    bit-identical to an uninterrupted run. ``on_epoch`` receives each history row on the first process; the
+    row around a kill may come twice.
+
+    Raises:
+        ValueError: no epoch was validated, or crop or batch do not fit the data.
+    """
+    work, cache = Path(work), Path(cache)
+    work.mkdir(parents=True, exist_ok=True)
+    _quiet()
+    task = _build_task(job)
+
+    def save_best(model: nn.Module, row: Epoch) -> None:
+        save_weights(
+            work,
+            model,
+            name=job.method.model,
+            num_classes=job.dataset.num_classes,
+            options=job.method.options,
+            class_names=job.dataset.classes,
+            metadata={"best": row, **(metadata or {})},
+        )
+
+    state = work / STATE_FILE
+    trainer = _build_trainer(job.train, [progress_callback(), EpochEnd(state, save_best, on_epoch)])
+    data = PairData(job.dataset, job.train, job.seed, cache)
+    trainer.fit(task, datamodule=data, ckpt_path=state if state.is_file() else None)
+    best = best_epoch(task.history)
+    if best is None:
+        raise ValueError(
+            f"no epoch was validated: train.epochs is {job.train.epochs} and train.validate_every "
+            f"{job.train.validate_every}; validate at least once"
+        )
+    return FitResult(task.history, best, task.resumed_epochs)
+
+
+def _build_task(job: TrainingJob) -> SegmentationTask:
+    dataset, method, params = job.dataset, job.method, job.train
+    torch.manual_seed(job.seed)
+    model = build_model(
+        method.model, dataset.num_classes, encoder_weights=params.encoder_weights, **method.options
+    )
+    if params.compile:
+        model.compile()
+    return SegmentationTask(
+        model,
+        CompositeLoss.from_params(method, dataset.class_pixels("train")),
+        params.recipes[method.recipe],
+        dataset.classes,
+        params.batch_size,
+        total_steps=params.epochs * (len(dataset.split("train")) // params.batch_size),
+        seed=job.seed,
+    )
+
+
+def _build_trainer(params: TrainParams, callbacks: list[L.Callback]) -> L.Trainer:
+    on_gpu = torch.cuda.is_available()
+    available = torch.cuda.device_count() if on_gpu else 1
+    devices = available if params.devices == "auto" else int(params.devices)
+    if on_gpu and devices > available:
+        raise ValueError(f"train.devices is {devices} but this machine has {available} GPU(s)")
+    bf16 = params.precision == "bf16" or (params.precision == "auto" and on_gpu)
+    return L.Trainer(
+        accelerator="gpu" if on_gpu else "cpu",
+        devices=devices,
+        strategy="ddp" if devices > 1 else "auto",
+        sync_batchnorm=on_gpu and devices > 1,
+        precision="bf16-mixed" if bf16 else "32-true",
+        max_epochs=params.epochs,
+        check_val_every_n_epoch=params.validate_every,
+        gradient_clip_val=params.gradient_clip or None,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        plugins=[SafetensorsIO()],
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=True,
+        enable_model_summary=False,
+        enable_progress_bar=any(isinstance(c, L.pytorch.callbacks.ProgressBar) for c in callbacks),
+    )
+
+
+def _quiet() -> None:
+    """Silence advice that does not apply: batches come from the device, not from a DataLoader."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module=r"lightning\.", message=r".*(num_workers|logging interval).*")

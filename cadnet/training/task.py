@@ -1,0 +1,123 @@
+"""The Lightning task: one training step, validation by pooled counts, per-epoch history."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cadnet.config import Recipe
+from cadnet.evaluation.counts import CountAccumulator, Counts
+from cadnet.evaluation.metrics import segmentation_metrics
+from cadnet.losses.composite import CompositeLoss
+from cadnet.training.checkpoints import rng_for_epoch
+from cadnet.training.optimisers import build_optimizer, build_scheduler, learning_rates
+from cadnet.types import PairBatch, SegOutput
+
+Epoch = dict[str, float | int | None]
+"""One row of the history: epoch, losses, learning rate, seconds, validation metrics (null if undefined)."""
+
+
+def validation_metrics(pooled: np.ndarray, class_names: tuple[str, ...]) -> dict[str, float | None]:
+    """Reduce a pooled confusion matrix int64 (K+1, K+1) to the numbers worth a curve."""
+    one_image = Counts(np.zeros(1, np.int64), pooled[None], np.zeros((len(class_names), 2, 0), np.int64))
+    metrics = segmentation_metrics(one_image)
+    values = {f"val_iou_{name}": c.iou for name, c in zip(class_names, metrics.classes, strict=True)}
+    return values | {"val_miou": metrics.miou, "val_macc": metrics.macc, "val_mfscore": metrics.mfscore}
+
+
+class SegmentationTask(L.LightningModule):
+    """Supervised training of any network of :func:`cadnet.models.factory.build_model`.
+
+    Losses are summed on the device and read once an epoch, so no step waits for the host.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: CompositeLoss,
+        recipe: Recipe,
+        class_names: tuple[str, ...],
+        batch_size: int,
+        total_steps: int,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.model, self.loss, self.recipe = model, loss, recipe
+        self.class_names, self.batch_size = class_names, batch_size
+        self.total_steps, self.seed = total_steps, seed
+        self.history: list[Epoch] = []
+        self.resumed_epochs = 0
+        self._sums: dict[str, Tensor] = {}
+        self._steps = 0
+        self._started = 0.0
+        self._train_seconds = 0.0
+        self._counts: CountAccumulator | None = None
+        self._validation: dict[str, float | None] = {}
+
+    def configure_optimizers(self) -> Any:
+        """Optimiser and per-step schedule of the recipe."""
+        optimizer = build_optimizer(self.model, self.recipe, self.batch_size)
+        scheduler = build_scheduler(optimizer, self.recipe, self.total_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_train_epoch_start(self) -> None:
+        """Reset the sums and make the epoch's randomness a function of its number."""
+        rng_for_epoch(self.seed, self.current_epoch)
+        self._sums, self._steps, self._started = {}, 0, time.perf_counter()
+        self._validation = {}
+
+    def training_step(self, batch: PairBatch, _batch_index: int) -> Tensor:
+        """Forward, loss, and on-device bookkeeping."""
+        output: SegOutput = self.model(batch.image, batch.reference)
+        parts = self.loss(output, batch.mask)
+        for name, value in parts.items():
+            self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value.detach()
+        self._steps += 1
+        return parts["loss"]
+
+    def on_validation_epoch_start(self) -> None:
+        """Start counting."""
+        self._train_seconds = time.perf_counter() - self._started
+        self._counts = CountAccumulator(len(self.class_names), self.device, bins=0)
+
+    def validation_step(self, batch: PairBatch, _batch_index: int) -> None:
+        """Count one batch on the device."""
+        assert self._counts is not None
+        output: SegOutput = self.model(batch.image, batch.reference)
+        self._counts.update(output.logits, batch.mask, batch.index)
+
+    def on_validation_epoch_end(self) -> None:
+        """Pool the counts of all devices and reduce them to metrics."""
+        assert self._counts is not None
+        pooled = torch.as_tensor(self._counts.compute().pooled, device=self.device)
+        pooled = self.trainer.strategy.reduce(pooled, reduce_op="sum")
+        assert isinstance(pooled, Tensor)
+        self._validation = validation_metrics(pooled.cpu().numpy(), self.class_names)
+        self._counts = None
+
+    def on_train_epoch_end(self) -> None:
+        """Append the epoch's row to the history (before the checkpoint callback saves it)."""
+        reduce = self.trainer.strategy.reduce
+        means = {name: reduce(total / self._steps, reduce_op="mean") for name, total in self._sums.items()}
+        optimizer = self.optimizers()
+        seconds = self._train_seconds if self._validation else time.perf_counter() - self._started
+        row: Epoch = {"epoch": self.current_epoch}
+        row |= {f"train_{name}": float(value) for name, value in means.items()}
+        row["lr"] = max(learning_rates(optimizer))  # type: ignore[arg-type]
+        row["train_seconds"] = round(seconds, 3)
+        row["pairs_per_second"] = round(self._steps * self.batch_size / max(seconds, 1e-9), 2)
+        self.history.append(row | self._validation)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the history with the state."""
+        checkpoint["history"] = self.history
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the history back."""
+        self.history = checkpoint["history"]
+        self.resumed_epochs = len(self.history)

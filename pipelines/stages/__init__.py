@@ -1,0 +1,1 @@
+"""One module per DVC stage: parameters and paths in, files out."""

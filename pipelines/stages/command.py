@@ -1,0 +1,47 @@
+"""What the stages' command lines share."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from cadnet.config import ConfigError, ProjectParams, load_params
+from pipelines.cells import PARAMS, CellName
+
+USER_ERRORS = (ConfigError, FileNotFoundError, ValueError, OSError)
+"""Errors whose message is written for the user; anything else is a defect and keeps its traceback."""
+
+
+def run_stage(body: Callable[[], None]) -> None:
+    """Run a stage; an error the user can cure becomes one line on stderr and exit status 1."""
+    try:
+        body()
+    except USER_ERRORS as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(1) from error
+
+
+def parse_cell(description: str) -> CellName:
+    """Read --dataset, --method and --seed."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--method", required=True)
+    parser.add_argument("--seed", required=True, type=int)
+    return CellName(**vars(parser.parse_args()))
+
+
+def read_params(cell: CellName) -> ProjectParams:
+    """Read params.yaml and check that it defines the cell's dataset and method.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    params = load_params(PARAMS)
+    for kind, name, known in (
+        ("dataset", cell.dataset, params.datasets),
+        ("method", cell.method, params.methods),
+    ):
+        if name not in known:
+            raise ConfigError(f"{PARAMS} defines no {kind} '{name}'; it has {sorted(known)}")
+    return params

@@ -1,0 +1,120 @@
+"""Stage ``evaluate``: score one trained cell on the test split."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from cadnet.config import ProjectParams
+from cadnet.datasets.cache import DecodedSplit, decode_split
+from cadnet.datasets.device import DevicePairs, EvalBatches
+from cadnet.datasets.manifest import PreparedDataset, open_dataset
+from cadnet.evaluation.counts import Counts
+from cadnet.evaluation.evaluate import evaluate as count
+from cadnet.evaluation.result import EvaluationResult, evaluation_result, per_image_table
+from cadnet.files import atomic_directory, atomic_path, write_json
+from cadnet.models.weights import load_model
+from cadnet.tracking.stage import track_stage
+from cadnet.tracking.tracker import metric_points
+from pipelines.cells import CACHE, CellName, dataset_folder
+from pipelines.stages.command import parse_cell, read_params, run_stage
+
+SPLIT = "test"
+
+
+def evaluate(cell: CellName, params: ProjectParams) -> None:
+    """Score ``cell`` and write its metrics, curves, per-image table and counts."""
+    dataset = open_dataset(dataset_folder(cell.dataset))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model, description = load_model(cell.model)
+    model.to(device)
+    decoded = decode_split(dataset, SPLIT, CACHE)
+    with track_stage(
+        cell.tracked(params.run.scale),
+        description.metadata["fingerprint"],
+        stage="evaluate",
+        params={"evaluate": params.evaluate.model_dump()},
+    ) as run:
+        run.log_dataset(cell.dataset, dataset.digest, str(dataset.root), context="test")
+        counts, seconds = _count(model, decoded, dataset, params, device)
+        result = evaluation_result(counts, dataset.classes, decoded.rows, params.evaluate.defect_sizes)
+        speed = {"eval_pairs_per_second": round(len(decoded.rows) / seconds, 2)}
+        _write(cell, counts, result, decoded.rows, speed)
+        run.log_metrics(
+            metric_points({f"test_{name}": value for name, value in (result.scalars() | speed).items()})
+        )
+        run.log_table(pd.DataFrame([result.scalars()]), "tables/test_metrics.json")
+        run.log_artifacts(cell.evaluation, "evaluation")
+
+
+def _count(
+    model: nn.Module, decoded: DecodedSplit, dataset: PreparedDataset, params: ProjectParams, device: str
+) -> tuple[Counts, float]:
+    batches = EvalBatches(DevicePairs(decoded, device), params.evaluate.batch_size)
+    started = time.perf_counter()
+    counts = count(
+        model,
+        batches,
+        len(decoded.rows),
+        dataset.classes,
+        device,
+        bins=params.evaluate.thresholds,
+        bf16=device == "cuda",
+    )
+    return counts, time.perf_counter() - started
+
+
+def _write(
+    cell: CellName, counts: Counts, result: EvaluationResult, rows: pd.DataFrame, speed: dict[str, float]
+) -> None:
+    with atomic_directory(cell.evaluation) as folder:
+        write_json(folder / "result.json", result.to_dict() | {})
+        write_json(folder / "speed.json", speed)
+        per_image_table(counts, result.class_names, rows).to_csv(folder / "images.csv", index=False)
+        write_counts(folder / "counts.npz", counts)
+    with atomic_path(cell.curves) as temporary:
+        curve_table(result).to_csv(temporary, index=False)
+    write_json(cell.metrics, {name: round(value, 6) for name, value in result.scalars().items()})
+
+
+def write_counts(path: Path, counts: Counts) -> None:
+    """Keep the counts, from which every number can be reduced again."""
+    np.savez_compressed(path, index=counts.index, confusion=counts.confusion, histograms=counts.histograms)
+
+
+def read_counts(path: Path) -> Counts:
+    """Read what :func:`write_counts` wrote."""
+    with np.load(path, allow_pickle=False) as data:
+        return Counts(data["index"], data["confusion"], data["histograms"])
+
+
+def curve_table(result: EvaluationResult) -> pd.DataFrame:
+    """Precision, recall and F-score by threshold, one row per class and threshold."""
+    tables = [
+        pd.DataFrame(
+            {
+                "class": name,
+                "threshold": curve.thresholds,
+                "precision": curve.precision,
+                "recall": curve.recall,
+                "fscore": curve.fscore,
+            }
+        )
+        for name, curve in zip(result.class_names, result.curves, strict=True)
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def main() -> None:
+    """Entry of ``python -m pipelines.stages.evaluate``."""
+    cell = parse_cell("Score one cell of the grid on the test split.")
+    run_stage(lambda: evaluate(cell, read_params(cell)))
+
+
+if __name__ == "__main__":
+    main()

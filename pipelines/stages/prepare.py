@@ -1,0 +1,35 @@
+"""Stage ``prepare``: raw material to a prepared dataset."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from cadnet.config import ConfigError, load_params
+from cadnet.synthesis.writer import write_dataset
+from pipelines.cells import PARAMS, dataset_folder
+from pipelines.stages.command import run_stage
+
+
+def prepare(dataset: str) -> None:
+    """Prepare one dataset of params.yaml.
+
+    Raises:
+        ConfigError: params.yaml defines no such dataset.
+    """
+    known = load_params(PARAMS).datasets
+    if dataset not in known:
+        raise ConfigError(f"{PARAMS} defines no dataset '{dataset}'; it has {sorted(known)}")
+    write_dataset(known[dataset], dataset_folder(dataset), workers=len(os.sched_getaffinity(0)))
+
+
+def main() -> None:
+    """Entry of ``python -m pipelines.stages.prepare``."""
+    parser = argparse.ArgumentParser(description="Prepare one dataset.")
+    parser.add_argument("--dataset", required=True)
+    arguments = parser.parse_args()
+    run_stage(lambda: prepare(arguments.dataset))
+
+
+if __name__ == "__main__":
+    main()

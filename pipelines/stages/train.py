@@ -1,0 +1,98 @@
+"""Stage ``train``: one method on one prepared dataset with one seed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+import cadnet
+from cadnet.config import ProjectParams
+from cadnet.datasets.manifest import open_dataset
+from cadnet.files import atomic_directory, atomic_path, tree_digest, value_digest
+from cadnet.tracking.model_logging import log_model
+from cadnet.tracking.stage import track_stage
+from cadnet.tracking.tracker import Run, metric_points
+from cadnet.training.fit import STATE_FILE, FitResult, TrainingJob, fit
+from cadnet.training.task import Epoch
+from pipelines.cells import CACHE, CHECKPOINTS, CellName, dataset_folder
+from pipelines.stages.command import parse_cell, read_params, run_stage
+
+MODEL_FILES = ("weights.safetensors", "model.json")
+CODE = ("datasets", "losses", "models", "training")
+
+
+def train(cell: CellName, params: ProjectParams) -> None:
+    """Train ``cell`` (or resume it) and publish its weights, description and history."""
+    job = TrainingJob(
+        open_dataset(dataset_folder(cell.dataset)), params.methods[cell.method], params.train, cell.seed
+    )
+    fingerprint = training_fingerprint(job)
+    work = CHECKPOINTS / cell.path / fingerprint[:16]
+    metadata = {
+        "fingerprint": fingerprint,
+        "dataset": {"name": cell.dataset, "digest": job.dataset.digest},
+        "method": cell.method,
+        "seed": cell.seed,
+        "scale": params.run.scale,
+        "palette": [list(colour) for colour in job.dataset.palette],
+    }
+    if int(os.environ.get("LOCAL_RANK", "0")) > 0:
+        # Lightning starts this stage once per device; only the first process records and publishes.
+        fit(job, work, CACHE, metadata=metadata)
+        return
+    with track_stage(
+        cell.tracked(params.run.scale),
+        fingerprint,
+        stage="train",
+        params={"method": job.method.model_dump(), "train": job.train.model_dump(), "seed": cell.seed},
+        restart=not (work / STATE_FILE).is_file(),
+    ) as run:
+        run.log_dataset(cell.dataset, job.dataset.digest, str(job.dataset.root))
+        result = fit(job, work, CACHE, on_epoch=lambda row: log_epoch(run, row), metadata=metadata)
+        publish(cell, work, result)
+        log_model(run, *(cell.model / name for name in MODEL_FILES))
+        run.log_metrics(metric_points(numbers({f"best_{k}": v for k, v in result.best.items()})))
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def training_fingerprint(job: TrainingJob) -> str:
+    """Digest of all that decides the weights: data, method, recipe, seed and code.
+
+    A checkpoint of another fingerprint is never resumed.
+    """
+    package = Path(cadnet.__file__).parent
+    sources = [file for folder in CODE for file in (package / folder).rglob("*.py")]
+    code = tree_digest(sources, package)
+    return value_digest(job.dataset.digest, job.method.model_dump(), job.train.model_dump(), job.seed, code)
+
+
+def publish(cell: CellName, work: Path, result: FitResult) -> None:
+    """Copy the best weights to their final place, then write the history table."""
+    with atomic_directory(cell.model) as folder:
+        for name in MODEL_FILES:
+            shutil.copyfile(work / name, folder / name)
+    with atomic_path(cell.history) as temporary:
+        pd.DataFrame(result.history).to_csv(temporary, index=False)
+
+
+def log_epoch(run: Run, row: Epoch) -> None:
+    """Log one epoch's row at step = number of finished epochs."""
+    run.log_metrics(metric_points(numbers(row), step=int(row["epoch"] or 0) + 1))
+
+
+def numbers(row: Epoch) -> dict[str, float]:
+    """Leave out what is undefined."""
+    return {name: float(value) for name, value in row.items() if value is not None}
+
+
+def main() -> None:
+    """Entry of ``python -m pipelines.stages.train``."""
+    cell = parse_cell("Train one cell of the grid.")
+    run_stage(lambda: train(cell, read_params(cell)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""What a report is made from: plain values filled by the caller, so that no run folder is read here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from cadnet.evaluation.result import EvaluationResult
+
+
+@dataclass(frozen=True)
+class Efficiency:
+    """Size and speed of one method; what was not measured is None.
+
+    ``params_m`` in millions; ``gmacs_paper`` and ``gmacs_full`` in 10^9 multiply-adds per pair, in the
+    paper's counting and with nothing left out; ``latency_ms`` per pair; ``pairs_per_second``; ``device``
+    and ``size`` (pixels, of a square input) say where and for what they hold.
+    """
+
+    params_m: float | None = None
+    gmacs_paper: float | None = None
+    gmacs_full: float | None = None
+    latency_ms: float | None = None
+    pairs_per_second: float | None = None
+    device: str = ""
+    size: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class MethodRun:
+    """One trained and scored network.
+
+    ``title`` names the method in every table and figure and is how runs of several seeds are grouped.
+    ``history`` has one row per epoch: ``epoch`` (1, 2, ...), ``loss``, its parts ``loss_<part>``, and
+    ``val_miou`` in [0, 1] (NaN where not validated); None when it is not known.
+    """
+
+    title: str
+    seed: int
+    result: EvaluationResult
+    efficiency: Efficiency = Efficiency()
+    history: pd.DataFrame | None = None
+    mlflow_run_id: str | None = None
+    train_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG for the page: its bytes, the caption under it, and the text for who cannot see it."""
+
+    png: bytes
+    caption: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class Link:
+    """A plain link to a file beside the page (relative) or to a page elsewhere."""
+
+    label: str
+    href: str
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """A further part of the page (ablation, cross-testing, ...): text, tables with captions, pictures."""
+
+    title: str
+    text: Sequence[str] = ()
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    pictures: Sequence[Picture] = ()
+    links: Sequence[Link] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class DatasetReport:
+    """The comparison of all methods on one dataset.
+
+    ``published`` names the paper's table (``table3_synlcd``, ``table4_pcb``, ``table5_mvtec``) or is None.
+    ``differences`` are the settings that differ from the paper's, one readable line each. ``sizes`` are
+    numbers of pairs, such as ``{"train": 1200, "val": 200, "test": 600}``.
+    """
+
+    title: str
+    runs: Sequence[MethodRun]
+    published: str | None = None
+    differences: Sequence[str] = ()
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    digest: str = ""
+    overlays: Sequence[Picture] = ()
+    links: Sequence[Link] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class ReportData:
+    """Everything the page shows; ``scale`` stands in every title, ``generated`` is a readable time."""
+
+    title: str
+    scale: str
+    datasets: Sequence[DatasetReport]
+    generated: str = ""
+    git_commit: str = ""
+    params: str = ""
+    """The parameter file as text."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    sections: Sequence[Section] = ()
+    links: Sequence[Link] = ()
+
+
+def by_method(runs: Sequence[MethodRun]) -> dict[str, list[MethodRun]]:
+    """Group runs by title, in the order the titles first appear, seeds ascending.
+
+    Raises:
+        ValueError: a method has the same seed twice, or other classes than the first run.
+    """
+    groups: dict[str, list[MethodRun]] = {}
+    for run in runs:
+        groups.setdefault(run.title, []).append(run)
+    for title, group in groups.items():
+        seeds = [run.seed for run in group]
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(
+                f"{title} has a seed twice: {sorted(seeds)}; give each run of a method its own seed"
+            )
+        if any(run.result.class_names != runs[0].result.class_names for run in group):
+            raise ValueError(
+                f"{title} was scored on other classes than {runs[0].title}; they cannot share a table"
+            )
+        group.sort(key=lambda run: run.seed)
+    return groups
+
+
+def seeds_text(runs: Sequence[MethodRun]) -> str:
+    """Say how many seeds stand behind the numbers, such as ``3 seeds`` or ``1-3 seeds per method``."""
+    numbers = sorted({len(group) for group in by_method(runs).values()})
+    if not numbers:
+        return "no runs"
+    if len(numbers) > 1:
+        return f"{numbers[0]}-{numbers[-1]} seeds per method"
+    return "1 seed" if numbers == [1] else f"{numbers[0]} seeds"

@@ -1,0 +1,97 @@
+"""Which figures a report shows, drawn and captioned, for the page and for the files beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from cadnet.reporting.data import MethodRun, Picture, by_method
+from cadnet.reporting.plots import (
+    figure_png,
+    fscore_threshold_figure,
+    iou_bar_figure,
+    loss_figure,
+    precision_recall_figure,
+    validation_figure,
+)
+from cadnet.reporting.tables import table_title
+
+
+@dataclass(frozen=True)
+class FigureGroup:
+    """Pictures that belong side by side under one caption. ``name`` is fit for a file name."""
+
+    name: str
+    pictures: tuple[Picture, ...]
+    caption: str
+
+
+def training_figures(groups: Mapping[str, Sequence[MethodRun]], scale: str) -> tuple[FigureGroup, ...]:
+    """Validation mIoU of all methods, then each method's losses (first seed); nothing without histories."""
+    runs = [run for group in groups.values() for run in group if run.history is not None]
+    if not runs:
+        return ()
+    title = table_title("Validation mIoU", scale, runs)
+    pictures = [Picture(figure_png(validation_figure(runs, scale)), title, _alt_validation(runs))]
+    for run in (group[0] for group in by_method(runs).values()):
+        last = run.history["loss"].dropna().iloc[[0, -1]].tolist() if run.history is not None else [0.0, 0.0]
+        alt = f"Training loss of {run.title}, seed {run.seed}: first {last[0]:.3g}, last {last[1]:.3g}."
+        pictures.append(Picture(figure_png(loss_figure(run, scale)), alt, alt))
+    caption = (
+        f"{title}. Lines are means over seeds, faint lines single seeds. Losses are of the first seed; parts "
+        "are weighted as in the total."
+    )
+    return (FigureGroup("training", tuple(pictures), caption),)
+
+
+def curve_figures(groups: Mapping[str, Sequence[MethodRun]], scale: str) -> tuple[FigureGroup, ...]:
+    """Per class the precision-recall and the Fscore-threshold curves of every method's first seed."""
+    firsts = {title: group[0] for title, group in groups.items() if group[0].result.curves}
+    if not firsts:
+        return ()
+    seeds = sorted({run.seed for run in firsts.values()})
+    shown = f"{scale}; seed {', '.join(map(str, seeds))}"
+    figures = []
+    for k, name in enumerate(next(iter(firsts.values())).result.class_names):
+        lines = {title: run.result.curves[k] for title, run in firsts.items()}
+        known = {t: c.average_precision for t, c in lines.items() if c.average_precision is not None}
+        alt = f"Precision-recall curves of {name}; average precision: " + _listed(known)
+        best = {t: c.best_fscore for t, c in lines.items() if c.best_fscore is not None}
+        alt_f = f"Fscore over threshold for {name}; best Fscore: " + _listed(best)
+        left = figure_png(precision_recall_figure(lines, name, f"Precision and recall, {name} ({shown})"))
+        right = figure_png(fscore_threshold_figure(lines, name, f"Fscore by threshold, {name} ({shown})"))
+        caption = (
+            f"Class {name} against all else, pixel by pixel over the test set ({shown}). AP is the average "
+            "precision; dots mark the best threshold, read off the test set, which flatters every method."
+        )
+        pictures = (Picture(left, caption, alt), Picture(right, caption, alt_f))
+        figures.append(FigureGroup(f"curves_{name}", pictures, caption))
+    return tuple(figures)
+
+
+def iou_figures(runs: Sequence[MethodRun], published: str | None, scale: str) -> tuple[FigureGroup, ...]:
+    """IoU per class of every method beside the paper's."""
+    title = table_title("IoU by class", scale, runs)
+    caption = f"{title}. Whiskers are one standard deviation over seeds."
+    if published:
+        caption += (
+            " Black marks are the paper's numbers, at its full scale: they show what to reach, not a race."
+        )
+    values = [(run.title, run.seed, run.result.metrics.miou) for run in runs]
+    said = "; ".join(f"{t} seed {s} mIoU {100 * m:.1f} %" for t, s, m in values if m is not None)
+    picture = Picture(
+        figure_png(iou_bar_figure(runs, published, scale)), caption, f"Bars of IoU by class: {said}."
+    )
+    return (FigureGroup("iou", (picture,), caption),)
+
+
+def _alt_validation(runs: Sequence[MethodRun]) -> str:
+    best = {}
+    for run in runs:
+        if run.history is not None and "val_miou" in run.history and run.history["val_miou"].notna().any():
+            best[f"{run.title} seed {run.seed}"] = float(run.history["val_miou"].max())
+    return "Validation mIoU by epoch; best: " + _listed(best)
+
+
+def _listed(values: Mapping[str, float]) -> str:
+    return ("; ".join(f"{name} {100 * value:.1f} %" for name, value in values.items()) or "not defined") + "."

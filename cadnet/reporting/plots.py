@@ -1,0 +1,212 @@
+"""Figures, each readable alone: axis labels with units, and a title line that says scale and seeds.
+
+They are drawn on the object interface of matplotlib with the Agg canvas, so nothing global is touched and
+threads or a missing display do not matter. Figures are small on purpose: a page shows them side by side, a
+telephone one below the other at a size where their text can still be read.
+"""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from cadnet.evaluation.curves import Curve
+from cadnet.reporting.data import MethodRun, by_method
+from cadnet.reporting.published import published_name, published_results
+from cadnet.reporting.tables import metric_spread, metric_titles, table_title
+
+COLOURS = {
+    "CADNet": "#0b6e8f",
+    "SegFormer": "#d97b29",
+    "DeepLabV3+": "#6a9a3b",
+    "OCRNet": "#8a62a8",
+    "DANet": "#b8475a",
+    "PSPNet": "#8c7a5b",
+    "FCN": "#7f8790",
+}
+"""One colour per method of the paper, the same in every figure."""
+
+FURTHER_COLOURS = ("#2f4b7c", "#c9a227", "#3f8f7f", "#a05d8c", "#55606b", "#b0653a")
+"""For methods the paper does not have, in the order they appear."""
+
+INK, FAINT = "#2a3036", "#d9dee3"
+PAPER_MARK = "paper, at its full scale"
+DASHES = ("-", "--", "-.", ":")
+
+
+def method_colours(titles: Sequence[str]) -> dict[str, str]:
+    """Assign a colour to every method title."""
+    named = {title: published_name(title, list(COLOURS)) for title in titles}
+    further = [title for title, name in named.items() if name is None]
+    return {
+        title: COLOURS[name] if name else FURTHER_COLOURS[further.index(title) % len(FURTHER_COLOURS)]
+        for title, name in named.items()
+    }
+
+
+def figure_png(figure: Figure, dpi: int = 160) -> bytes:
+    """Render a figure as PNG bytes; the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure)
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def validation_figure(runs: Sequence[MethodRun], scale: str) -> Figure:
+    """Validation mIoU in % over epochs: the mean of a method's seeds, and each seed faintly behind it."""
+    figure, axes = _figure(table_title("Validation mIoU", scale, runs))
+    groups = by_method(runs)
+    colours = method_colours(list(groups))
+    for title, group in groups.items():
+        seeds = [_column(run.history, "val_miou") for run in group if run.history is not None]
+        if len(seeds) > 1:
+            for values in seeds:
+                axes.plot(values.index, 100 * values, color=colours[title], alpha=0.25, linewidth=0.8)
+        if seeds:
+            mean = pd.concat(seeds, axis=1).mean(axis=1)
+            axes.plot(mean.index, 100 * mean, color=colours[title], label=title, **_marks(len(mean)))
+    axes.set(xlabel="epoch", ylabel="mIoU over defect classes (%)")
+    axes.set_ylim(bottom=0)
+    _legend(axes, loc="lower right")
+    return figure
+
+
+def loss_figure(run: MethodRun, scale: str) -> Figure:
+    """Training loss of one run over epochs: the total and its parts, as weighted in the total.
+
+    Raises:
+        ValueError: the run has no history.
+    """
+    if run.history is None:
+        raise ValueError(f"{run.title}, seed {run.seed}, has no training history to draw")
+    figure, axes = _figure(f"Training loss of {run.title} ({scale}; seed {run.seed})")
+    colour = method_colours([run.title])[run.title]
+    parts = [str(column) for column in run.history if str(column).startswith("loss_")]
+    # A single part is the total; drawn twice it would look like two losses that agree by a miracle.
+    names = {"loss": "total"} | {part: part.removeprefix("loss_") for part in parts if len(parts) > 1}
+    for (column, label), dash in zip(names.items(), DASHES * len(names), strict=False):
+        values = _column(run.history, column)
+        axes.plot(
+            values.index, values, dash, color=colour if column == "loss" else INK, label=label, linewidth=1.6
+        )
+    axes.set(xlabel="epoch", ylabel="loss (mean over pixels)")
+    axes.set_ylim(bottom=0)
+    _legend(axes, loc="upper right")
+    return figure
+
+
+def precision_recall_figure(curves: Mapping[str, Curve], name: str, title: str) -> Figure:
+    """Precision over recall of every method for class ``name`` (paper Fig. 8, left)."""
+    figure, axes = _figure(title)
+    colours = method_colours(list(curves))
+    for method, line in curves.items():
+        recall, precision = np.array(line.recall), np.array(line.precision)
+        # Above the highest score nothing is predicted; that precision is a convention and would draw a spike.
+        drawn = recall > 0
+        ap = (
+            "AP not defined" if line.average_precision is None else f"AP {100 * line.average_precision:.1f} %"
+        )
+        axes.plot(100 * recall[drawn], 100 * precision[drawn], color=colours[method], label=f"{method}, {ap}")
+    axes.set(xlabel=f"recall of {name} pixels (%)", ylabel="precision (%)", xlim=(0, 101), ylim=(0, 101))
+    _legend(axes, loc="lower left")
+    return figure
+
+
+def fscore_threshold_figure(curves: Mapping[str, Curve], name: str, title: str) -> Figure:
+    """Fscore over the threshold of every method for class ``name`` (paper Fig. 8, right); dots: the best."""
+    figure, axes = _figure(title)
+    colours = method_colours(list(curves))
+    for method, line in curves.items():
+        axes.plot(line.thresholds, 100 * np.array(line.fscore), color=colours[method], label=method)
+        if line.best_threshold is not None and line.best_fscore is not None:
+            axes.plot(line.best_threshold, 100 * line.best_fscore, "o", color=colours[method], markersize=4)
+    axes.set(xlabel="probability threshold", ylabel=f"Fscore of {name} (%)", xlim=(0, 1), ylim=(0, 101))
+    _legend(axes, loc="lower center")
+    return figure
+
+
+def iou_bar_figure(runs: Sequence[MethodRun], published: str | None, scale: str) -> Figure:
+    """IoU per class and mIoU in %: a bar per method with a whisker of one deviation, the paper's a line."""
+    groups = by_method(runs)
+    classes = runs[0].result.class_names
+    metrics = {m: t for m, t in metric_titles(classes).items() if m.startswith("iou_") or m == "miou"}
+    colours = method_colours(list(groups))
+    paper = published_results(published, classes) if published else pd.DataFrame()
+    height = 0.9 + len(metrics) * (0.22 * len(groups) + 0.2)
+    figure, axes = _figure(table_title("IoU by class", scale, runs), height=max(height, 3.2))
+    width = 0.8 / len(groups)
+    for row, (title, group) in enumerate(groups.items()):
+        name = published_name(title, list(paper.index))
+        for column, metric in enumerate(metrics):
+            place = column + (row - (len(groups) - 1) / 2) * width
+            ours = metric_spread(group, metric)
+            label = title if column == 0 else None
+            axes.barh(place, ours.mean or 0.0, width * 0.86, color=colours[title], label=label)
+            if ours.mean is not None and ours.std is not None:
+                axes.errorbar(ours.mean, place, xerr=ours.std, color=INK, linewidth=1, capsize=2)
+            if name and metric in paper:
+                ends = place + np.array([-0.43, 0.43]) * width
+                marks = PAPER_MARK if row == column == 0 else None
+                axes.plot(np.full(2, paper[metric][name]), ends, color=INK, linewidth=2, label=marks)
+    axes.set_yticks(range(len(metrics)), list(metrics.values()))
+    axes.invert_yaxis()
+    axes.set(xlabel="IoU, pooled over the test images (%)", xlim=(0, 100))
+    axes.grid(axis="y", visible=False)
+    handles, labels = axes.get_legend_handles_labels()
+    order = sorted(range(len(labels)), key=lambda i: labels[i] == PAPER_MARK)
+    figure.legend(
+        [handles[i] for i in order],
+        [labels[i] for i in order],
+        loc="outside lower center",
+        ncols=2,
+        frameon=False,
+        fontsize=9,
+    )
+    return figure
+
+
+def _figure(title: str, height: float = 3.5) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(4.7, height), layout="constrained", facecolor="white")
+    axes = figure.add_subplot()
+    what, _, rest = title.partition(" (")
+    lines = textwrap.wrap(rest.removesuffix(")"), 58)
+    axes.set_title(what, loc="left", fontsize=11, fontweight="bold", color=INK, pad=7 + 12.5 * len(lines))
+    below: dict[str, Any] = {
+        "xytext": (0, 5),
+        "textcoords": "offset points",
+        "fontsize": 9,
+        "color": "#5b6570",
+    }
+    axes.annotate("\n".join(lines), (0, 1), xycoords="axes fraction", va="bottom", **below)
+    axes.grid(color=FAINT, linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#9aa4ad")
+    axes.tick_params(colors=INK, labelsize=9, length=0)
+    axes.xaxis.label.set_color(INK)
+    axes.yaxis.label.set_color(INK)
+    return figure, axes
+
+
+def _column(history: pd.DataFrame, name: str) -> pd.Series:
+    """The defined values of a column over ``epoch``; empty when there is no such column."""
+    if name not in history:
+        return pd.Series(dtype=float, name=name)
+    return history.set_index("epoch")[name].dropna().astype(float)
+
+
+def _marks(points: int) -> dict[str, Any]:
+    return {"linewidth": 1.8, "marker": "o" if points <= 12 else "", "markersize": 3.5}
+
+
+def _legend(axes: Axes, loc: Any) -> None:
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc=loc, fontsize=9, framealpha=0.85, edgecolor="none")

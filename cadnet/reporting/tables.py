@@ -1,0 +1,154 @@
+"""The results table: ours beside the paper's, with the difference, the seeds and their spread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cadnet.files import write_text
+from cadnet.reporting.data import MethodRun, by_method, seeds_text
+from cadnet.reporting.published import published_name, published_results
+
+MEANS = {"miou": "mIoU", "macc": "mAcc", "mfscore": "mFscore"}
+"""Means over the defect classes, pooled over images, and how the paper writes them."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean, sample standard deviation (None below two values) and number of values."""
+
+    mean: float | None
+    std: float | None
+    count: int
+
+
+def spread(values: Sequence[float | None]) -> Spread:
+    """Summarise what is defined among ``values``."""
+    known = [value for value in values if value is not None]
+    return Spread(
+        float(np.mean(known)) if known else None,
+        float(np.std(known, ddof=1)) if len(known) > 1 else None,
+        len(known),
+    )
+
+
+def metric_titles(class_names: Sequence[str]) -> dict[str, str]:
+    """Names of the columns of a results table and how they are written, IoU per class first."""
+    return {f"iou_{name}": f"IoU {name}" for name in class_names} | MEANS
+
+
+def metric_spread(runs: Sequence[MethodRun], metric: str) -> Spread:
+    """Summarise one of :meth:`EvaluationResult.scalars` over the seeds of a method, in percent."""
+    values = [run.result.scalars().get(metric) for run in runs]
+    return spread([None if value is None else 100 * value for value in values])
+
+
+def results_table(runs: Sequence[MethodRun], published: str | None, scale: str) -> pd.DataFrame:
+    """One row per method, numbers in percent, NaN where there is none.
+
+    Columns: ``method, seeds, scale``; per metric (``iou_<class>..., miou, macc, mfscore``) ``<metric>``
+    (mean over seeds), ``<metric>_std``, ``<metric>_paper``, ``<metric>_diff`` (ours minus the paper's);
+    ``params_m, gmacs`` and the paper's ``params_m_paper, gmacs_paper``.
+
+    Raises:
+        ValueError: no runs, a seed twice, differing classes, or an unknown published table.
+    """
+    if not runs:
+        raise ValueError("there are no runs to make a table of; train and evaluate at least one method")
+    classes = runs[0].result.class_names
+    paper = published_results(published, classes) if published else pd.DataFrame()
+    rows = []
+    for title, group in by_method(runs).items():
+        name = published_name(title, list(paper.index))
+        printed = paper.loc[name].to_dict() if name else {}
+        row: dict[str, Any] = {"method": title, "seeds": len(group), "scale": scale}
+        for metric in metric_titles(classes):
+            ours = metric_spread(group, metric)
+            theirs = printed.get(metric)
+            row |= {metric: ours.mean, f"{metric}_std": ours.std, f"{metric}_paper": theirs}
+            row[f"{metric}_diff"] = None if ours.mean is None or theirs is None else ours.mean - theirs
+        size = group[0].efficiency
+        row |= {"params_m": size.params_m, "gmacs": size.gmacs_paper}
+        row |= {"params_m_paper": printed.get("params_m"), "gmacs_paper": printed.get("gmacs")}
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    numbers = [column for column in table if column not in ("method", "seeds", "scale")]
+    return table.astype(dict.fromkeys(numbers, float))
+
+
+def table_title(what: str, scale: str, runs: Sequence[MethodRun]) -> str:
+    """Return a title that says what, at which scale and from how many seeds."""
+    return f"{what} ({scale}; {seeds_text(runs)})"
+
+
+def results_markdown(
+    table: pd.DataFrame, title: str, class_names: Sequence[str], differences: Sequence[str] = ()
+) -> str:
+    """Write a results table as GitHub markdown: ``ours ± spread (paper, difference)`` in percent."""
+    titles = metric_titles(class_names)
+    header = ["Method", "Seeds", *titles.values(), "Params (M)", "GMACs"]
+    lines = [f"## {title}", "", _row(header), _row(["---"] + ["---:"] * (len(header) - 1))]
+    for record in table.to_dict("records"):
+        cells = [str(record["method"]), str(record["seeds"])]
+        for metric in titles:
+            cells.append(_cell(*(record[f"{metric}{part}"] for part in ("", "_std", "_paper", "_diff"))))
+        cells += [_cell(record[k], None, record[f"{k}_paper"], None) for k in ("params_m", "gmacs")]
+        lines.append(_row(cells))
+    lines += [
+        "",
+        "Percent, pooled over the test images, means over defect classes only; in brackets the paper's.",
+    ]
+    if differences:
+        lines += ["", "Settings that differ from the paper's:", "", *(f"- {text}" for text in differences)]
+    return "\n".join(lines) + "\n"
+
+
+def write_table(path: Path | str, table: pd.DataFrame, markdown: str | None = None) -> None:
+    """Write ``<path>.csv`` (full precision, empty for NaN) and, if given, ``<path>.md``, each atomically."""
+    path = Path(path)
+    write_text(path.with_suffix(".csv"), table.to_csv(index=False, lineterminator="\n"))
+    if markdown is not None:
+        write_text(path.with_suffix(".md"), markdown)
+
+
+def differing_settings(ours: Mapping[str, Any], paper: Mapping[str, Any]) -> list[str]:
+    """Lines ``key: ours (paper: theirs)`` for each setting of ``ours`` that ``paper`` has otherwise."""
+    here, there = _flat(ours), _flat(paper)
+    return [
+        f"{key}: {here[key]} (paper: {there.get(key, 'not set')})"
+        for key in sorted(here)
+        if key not in there or here[key] != there[key]
+    ]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _cell(ours: float | None, std: float | None, paper: float | None, diff: float | None) -> str:
+    """``ours ± std (paper, diff)`` with what is known of it."""
+    text = "–" if _missing(ours) else f"{ours:.2f}"
+    if not _missing(std):
+        text += f" ± {std:.2f}"
+    if not _missing(paper):
+        text += f" ({paper:.2f})" if _missing(diff) else f" ({paper:.2f}, {diff:+.2f})"
+    return text
+
+
+def _missing(value: float | None) -> bool:
+    return value is None or bool(np.isnan(value))

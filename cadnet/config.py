@@ -100,7 +100,8 @@ class SynLCDParams(Params):
     blur: PositiveFloat = 0.8
     """Gaussian blur of defect edges: standard deviation in pixels on a 512 px screen."""
     min_change: Annotated[int, Field(ge=1, le=64)] = 3
-    """Grey levels by which a pixel must differ from the clean screen, before the screen effects, to be a defect."""
+    """Grey levels by which a pixel must differ from the clean screen to be a defect (before screen
+    effects)."""
     line: LineParams = LineParams()
     abpt: AbptParams = AbptParams()
     screen: ScreenParams = ScreenParams()

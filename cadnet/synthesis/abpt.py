@@ -1,4 +1,4 @@
-"""Abnormal points: clusters of edge points of a thresholded clean screen (paper, "Synthetic LCD defect dataset")."""
+"""Abnormal points: clusters of edge points of a thresholded clean screen (paper, section on SynLCD)."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ import cv2
 import numpy as np
 
 from cadnet.config import AbptParams
-from cadnet.synthesis.blend import TAIL, choose_color, fuse_region
-from cadnet.synthesis.line import REFERENCE_SIZE, pick
+from cadnet.synthesis.blend import TAIL, Canvas, choose_color, fuse_region
+from cadnet.synthesis.line import pick
 
 SAMPLED_POINTS = 1000
 """Edge points that K-means works on; more would change nothing but the time."""
 KMEANS_STEPS = 8
+LEAST_STRETCH, MOST_STRETCH = 0.7, 1.3
+"""The axes of a dot, which is an ellipse, as shares of its diameter."""
 SUBPIXEL = 4
 """Fractional bits of the coordinates that dots are drawn with."""
 
 
 @dataclass(frozen=True)
 class AbptDefect:
-    """An abnormal-point defect as drawn: ``points`` (n, 2) are x, y of its dots, ``diameter`` their pixels."""
+    """Abnormal points as drawn: ``points`` (n, 2) are x, y of the dots, ``diameter`` their pixels."""
 
     points: np.ndarray
     diameter: float
@@ -62,8 +64,9 @@ class EdgePoints:
             if len(self._found[key]):
                 return self._found[key]
         raise ValueError(
-            f"pattern {pattern} has no edges at any grey threshold from {self._range.low} to {self._range.high}, "
-            "so no abnormal points can be drawn; widen abpt.grey_threshold or use subset line"
+            f"pattern {pattern} has no edges at any grey threshold from {self._range.low:g} to "
+            f"{self._range.high:g}, so no abnormal points can be drawn; widen abpt.grey_threshold or use "
+            "subset line"
         )
 
 
@@ -91,66 +94,52 @@ def kmeans(points: np.ndarray, clusters: int, rng: np.random.Generator) -> np.nd
 
 
 def draw_abpt(
-    image: np.ndarray,
-    labels: np.ndarray,
-    label: int,
-    edges: np.ndarray,
-    params: AbptParams,
-    blur: float,
-    min_change: int,
-    rng: np.random.Generator,
+    canvas: Canvas, label: int, edges: np.ndarray, params: AbptParams, rng: np.random.Generator
 ) -> list[AbptDefect]:
-    """Draw abnormal points on ``image`` and write ``label`` into ``labels`` where they lie, both in place.
+    """Draw the abnormal points of one sample on ``canvas`` as class ``label`` and return them.
 
-    ``image``: uint8 RGB (S, S, 3); ``labels``: uint8 (S, S); ``edges``: (n, 2) x, y, n > 0. The edge points are
-    clustered with a random K; some clusters become defects, each a few neighbouring points of the cluster drawn as dots
-    of one random colour, scale and opacity. Returns the defects.
+    ``edges``: (n, 2) x, y, n > 0. The edge points are clustered with a random K; some clusters become defects,
+    each a few neighbouring points of the cluster drawn as dots of one random colour, scale and opacity.
     """
-    scale = image.shape[0] / REFERENCE_SIZE
     if len(edges) > SAMPLED_POINTS:
         edges = edges[rng.integers(len(edges), size=SAMPLED_POINTS)]
     cluster = kmeans(edges, int(pick(params.clusters, rng)), rng)
-    filled = np.unique(cluster)
     defects = []
-    for chosen in rng.permutation(filled)[: int(pick(params.defects, rng))]:
+    for chosen in rng.permutation(np.unique(cluster))[: int(pick(params.defects, rng))]:
         members = edges[cluster == chosen]
         seed = members[int(rng.integers(len(members)))]
         near = np.argsort(((members - seed) ** 2).sum(axis=1), kind="stable")
         points = members[near[: int(pick(params.points, rng))]]
-        diameter = params.diameter * pick(params.scale, rng) * scale
+        diameter = params.diameter * pick(params.scale, rng) * canvas.scale
         opacity = pick(params.opacity, rng)
-        color = _draw_points(image, labels, label, points, diameter, opacity, blur * scale, min_change, rng)
+        color = _draw_points(canvas, label, points, diameter, opacity, rng)
         defects.append(AbptDefect(points, diameter, opacity, color))
     return defects
 
 
 def _draw_points(
-    image: np.ndarray,
-    labels: np.ndarray,
+    canvas: Canvas,
     label: int,
     points: np.ndarray,
     diameter: float,
     opacity: float,
-    sigma: float,
-    min_change: int,
     rng: np.random.Generator,
 ) -> tuple[int, int, int]:
-    size = image.shape[0]
-    margin = int(np.ceil(0.65 * diameter + 3 * sigma)) + 3
-    left, top = points.min(axis=0) - margin
-    right, bottom = points.max(axis=0) + margin + 1
-    alpha = _dots(points - (left, top), diameter, (int(bottom - top), int(right - left)), sigma, rng)
+    size = canvas.size
+    margin = int(np.ceil(MOST_STRETCH * diameter / 2 + 3 * canvas.sigma)) + 3
+    left, top = (int(low) for low in points.min(axis=0) - margin)
+    right, bottom = (int(high) for high in points.max(axis=0) + margin + 1)
+    alpha = _dots(points - (left, top), diameter, (bottom - top, right - left), canvas.sigma, rng)
     inside = alpha >= TAIL
-    rows, columns = np.arange(top, bottom), np.arange(left, right)
     # Beyond the screen's edge the outermost pixels repeat.
-    piece = image[np.clip(rows, 0, size - 1)[:, None], np.clip(columns, 0, size - 1)]
-    color = choose_color(piece, alpha >= 0.5, opacity, min_change, rng)
+    rows, columns = np.clip(np.arange(top, bottom), 0, size - 1), np.clip(np.arange(left, right), 0, size - 1)
+    piece = canvas.image[rows[:, None], columns]
+    color = choose_color(piece[alpha >= 0.5], opacity, canvas.min_change, rng)
     piece[inside] = fuse_region(piece, alpha, inside, opacity, color)
-    row_low, column_low = max(top, 0), max(left, 0)
-    row_high, column_high = min(bottom, size), min(right, size)
-    cut = np.s_[row_low - top : row_high - top, column_low - left : column_high - left]
-    image[row_low:row_high, column_low:column_high] = piece[cut]
-    labels[row_low:row_high, column_low:column_high][inside[cut]] = label
+    seen = np.s_[max(top, 0) : min(bottom, size), max(left, 0) : min(right, size)]
+    cut = np.s_[max(-top, 0) : min(bottom, size) - top, max(-left, 0) : min(right, size) - left]
+    canvas.image[seen] = piece[cut]
+    canvas.labels[seen][inside[cut]] = label
     return color
 
 
@@ -159,7 +148,7 @@ def _dots(
 ) -> np.ndarray:
     """Opacity of slightly irregular dots after a Gaussian blur, float32 with peak 1; zero on the frame."""
     canvas = np.zeros(shape, np.uint8)
-    stretch = rng.uniform(0.7, 1.3, size=(len(points), 2))
+    stretch = rng.uniform(LEAST_STRETCH, MOST_STRETCH, size=(len(points), 2))
     turn = rng.uniform(0, 180, size=len(points))
     unit = 1 << SUBPIXEL
     for (x, y), (wide, tall), angle in zip(points, stretch, turn, strict=True):
@@ -179,8 +168,8 @@ def _dots(
             cv2.LINE_AA,
             SUBPIXEL,
         )
-    alpha = cv2.GaussianBlur(canvas.astype(np.float32), (0, 0), max(sigma, 0.1))
-    alpha /= alpha.max()
+    blurred = cv2.GaussianBlur(canvas.astype(np.float32), (0, 0), max(sigma, 0.1))
+    alpha = np.asarray(blurred / blurred.max(), np.float32)
     alpha[[0, -1]] = 0
     alpha[:, [0, -1]] = 0
     return alpha

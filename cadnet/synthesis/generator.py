@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from cadnet.config import SynLCDParams
 from cadnet.synthesis.abpt import AbptDefect, EdgePoints, draw_abpt
+from cadnet.synthesis.blend import Canvas
 from cadnet.synthesis.line import LineDefect, draw_lines
 from cadnet.synthesis.screen import NoiseTile, apply_effects, draw_effects
 
@@ -51,7 +53,7 @@ def sample_name(subset: str, pattern: str, index: int, defective: bool) -> str:
 
 
 class SynLCDGenerator:
-    """Draws samples; the same sample has the same bytes whatever was drawn before it and in whichever process.
+    """Draws samples; a sample has the same bytes whatever was drawn before it and in whichever process.
 
     ``patterns``: name -> uint8 RGB (size, size, 3), see :func:`cadnet.synthesis.patterns.load_patterns`.
 
@@ -64,7 +66,8 @@ class SynLCDGenerator:
         for name, pattern in patterns.items():
             if pattern.shape != shape or pattern.dtype != np.uint8:
                 raise ValueError(
-                    f"pattern {name} is {pattern.dtype} of shape {pattern.shape} and must be uint8 of shape {shape}"
+                    f"pattern {name} is {pattern.dtype} of shape {pattern.shape} and must be uint8 of shape "
+                    f"{shape}; load it with load_patterns(folder, {params.size})"
                 )
         self._patterns = patterns
         self._params = params
@@ -85,9 +88,10 @@ class SynLCDGenerator:
     def overlay(self, pattern: str, index: int) -> Overlay:
         """Draw the defects of the defective sample ``index`` of ``pattern``, without screen effects.
 
-        The mask is exact: a pixel has a class if and only if it differs from the clean pattern, and it then does by at
-        least ``params.min_change`` grey levels in some channel; smaller changes are undone. Where defects lie on each
-        other the class is the later one's, abpt over line. Every class of the subset is present.
+        The mask is exact: a pixel has a class if and only if it differs from the clean pattern, and it then
+        does by at least ``params.min_change`` grey levels in some channel; smaller changes are undone. So a
+        line has gaps where it crosses its own colour. Where defects lie on each other the class is the later
+        one's, abpt over line. Every class of the subset is present.
 
         Raises:
             KeyError: no such pattern.
@@ -100,12 +104,11 @@ class SynLCDGenerator:
         for _ in range(ATTEMPTS):
             image, mask = clean.copy(), np.zeros(clean.shape[:2], np.uint8)
             defects: list[LineDefect | AbptDefect] = []
-            settings = (self._params.blur, self._params.min_change, rng)
+            canvas = Canvas(image, mask, self._params.blur, self._params.min_change)
             if 1 in wanted:
-                defects += draw_lines(image, mask, 1, self._params.line, *settings)
+                defects += draw_lines(canvas, 1, self._params.line, rng)
             if 2 in wanted:
-                edges = self._edges.draw(pattern, rng)
-                defects += draw_abpt(image, mask, 2, edges, self._params.abpt, *settings)
+                defects += draw_abpt(canvas, 2, self._edges.draw(pattern, rng), self._params.abpt, rng)
             _settle(image, mask, clean, self._params.min_change)
             if wanted <= set(np.flatnonzero(np.bincount(mask.ravel(), minlength=3)).tolist()):
                 return Overlay(image, mask, tuple(defects))
@@ -137,10 +140,8 @@ class SynLCDGenerator:
 
 
 def _settle(image: np.ndarray, mask: np.ndarray, clean: np.ndarray, min_change: int) -> None:
-    """Make image and mask agree, in place: undo labelled changes that are too small to be a defect."""
-    labelled = mask > 0
-    change = np.abs(image[labelled].astype(np.int16) - clean[labelled]).max(axis=-1)
-    slight = np.zeros_like(labelled)
-    slight[labelled] = change < min_change
-    image[slight] = clean[slight]
-    mask[slight] = 0
+    """Make image and mask agree, in place: undo changes that are too small to be a defect."""
+    red, green, blue = cv2.split(cv2.absdiff(image, clean))
+    slight = (cv2.max(cv2.max(red, green), blue) < min_change).view(np.uint8)
+    cv2.copyTo(clean, slight, image)
+    mask[slight.view(bool)] = 0

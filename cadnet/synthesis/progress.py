@@ -37,7 +37,8 @@ class _Lines:
             return
         self._last = now
         rate = (self._done - self._first) / max(now - self._start, 1e-9)
-        print(f"{self._title}: {self._done}/{self._total}, {rate:.1f}/s", file=sys.stderr, flush=True)  # noqa: T201
+        sys.stderr.write(f"{self._title}: {self._done}/{self._total}, {rate:.1f}/s\n")
+        sys.stderr.flush()
 
 
 @contextmanager

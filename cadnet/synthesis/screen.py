@@ -27,8 +27,8 @@ class ScreenEffects:
 def draw_effects(params: ScreenParams, rng: np.random.Generator) -> ScreenEffects:
     """Draw the effects of one sample: each of the four happens with ``params.probability``.
 
-    A deviation raises or lowers some of the three channels by one amount; a shift that all three share is brightness and
-    is drawn again.
+    A deviation raises or lowers some of the three channels by one amount; a shift that all three share is
+    brightness and is drawn again.
     """
     happens = rng.random(4) < params.probability
     brightness, contrast = pick(params.brightness, rng), pick(params.contrast, rng)
@@ -47,7 +47,7 @@ def draw_effects(params: ScreenParams, rng: np.random.Generator) -> ScreenEffect
 class NoiseTile:
     """Sensor noise drawn once; samples take a random window of it, flipped, transposed and scaled.
 
-    Drawing 786,432 normal numbers costs 7 ms for every 512 px sample, a window of the tile a twentieth of it. Two thirds
+    Drawing 786,432 normal numbers costs 7 ms for every 512 px sample, a window of the tile 1 ms. Two thirds
     of the variance is shared by the channels (luminance), the rest is colour noise.
     """
 
@@ -80,8 +80,8 @@ def apply_effects(
 ) -> np.ndarray:
     """Return ``contrast * image + brightness + deviation + noise``, rounded and clipped, uint8 (S, S, 3).
 
-    Contrast scales grey levels from black, as alpha does in the usual alpha-beta form. ``noise_sigma`` is the standard
-    deviation in grey levels of ISO noise at 100 %. Without any effect the image itself is returned.
+    Contrast scales grey levels from black, as alpha does in the usual alpha-beta form. ``noise_sigma`` is the
+    standard deviation in grey levels of ISO noise at 100 %. Returns a new array.
     """
     out = image
     offsets = effects.brightness + np.asarray(effects.deviation)
@@ -91,4 +91,4 @@ def apply_effects(
         out = cv2.LUT(out, table[None])
     if effects.iso_noise > 0:
         out = cv2.add(out, noise.window(effects.iso_noise * noise_sigma, rng), dtype=cv2.CV_8U)
-    return out
+    return image.copy() if out is image else out

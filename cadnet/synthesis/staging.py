@@ -13,7 +13,6 @@ from typing import Any, NamedTuple, Self
 from filelock import FileLock, Timeout
 
 JOURNAL = "journal.jsonl"
-LOCK = "lock"
 
 
 class SynthesisError(RuntimeError):
@@ -42,8 +41,8 @@ def mask_path(sample_id: str) -> str:
 def write_file(path: Path, data: bytes) -> str:
     """Write ``data`` so that ``path`` is complete or absent, and return its SHA-256.
 
-    Not synced to the disk one by one, which would cost more than the drawing: the whole folder is synced before it gets
-    its final name, and a rerun checks every digest.
+    Not synced to the disk one by one, which would cost more than the drawing: the whole folder is synced
+    before it gets its final name, and a rerun checks every digest.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -57,62 +56,60 @@ def write_file(path: Path, data: bytes) -> str:
 
 def intact(root: Path, written: Written) -> bool:
     """Whether both files of a sample are there with the bytes that were written."""
-    for name, digest in (
-        (image_path(written.sample_id), written.image),
-        (mask_path(written.sample_id), written.mask),
-    ):
-        try:
-            if hashlib.sha256((root / name).read_bytes()).hexdigest() != digest:
-                return False
-        except OSError:
-            return False
-    return True
+    files = ((image_path(written.sample_id), written.image), (mask_path(written.sample_id), written.mask))
+    try:
+        return all(hashlib.sha256((root / name).read_bytes()).hexdigest() == digest for name, digest in files)
+    except OSError:
+        return False
 
 
 class Staging:
     """A locked staging folder beside ``out``; samples finished by an earlier run are found again.
 
-    ``digest`` names what is being written: a run with other parameters gets another folder. Use as a context manager.
+    ``digest`` names what is being written: a run with other parameters gets another folder. A context
+    manager.
 
-    Raises:
+    Raises (on entering):
         SynthesisError: another process is writing the same dataset.
     """
 
     def __init__(self, out: Path, digest: str) -> None:
         self._out = out
         self.root = out.with_name(f".{out.name}.partial-{digest[:16]}")
-        self.root.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(self.root / LOCK)
+        self._lock = _lock_of(self.root)
 
     def __enter__(self) -> Self:
+        self._out.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise SynthesisError(
-                f"another process is writing {self._out} with the same parameters (in {self.root}); wait for it or end it"
+                f"another process is writing {self._out} with the same parameters (in {self.root}); "
+                "wait for it or end it"
             ) from None
-        for folder in ("images", "masks", "references"):
-            (self.root / folder).mkdir(exist_ok=True)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if not self.root.exists():
+            # Whoever waits for this very file finds the finished dataset instead.
+            Path(self._lock.lock_file).unlink(missing_ok=True)
         self._lock.release()
 
-    def finished(self) -> dict[str, Written]:
-        """Return the samples of earlier runs whose files are intact, by id."""
+    def open(self) -> dict[str, Written]:
+        """Make the folder and return the samples of earlier runs whose files are intact, by id."""
+        for folder in ("images", "masks", "references"):
+            (self.root / folder).mkdir(parents=True, exist_ok=True)
         journal = self.root / JOURNAL
         done: dict[str, Written] = {}
-        if not journal.is_file():
-            return done
-        for line in journal.read_text("utf-8", errors="replace").splitlines():
-            written = _parse(line)
-            if written is not None and intact(self.root, written):
-                done[written.sample_id] = written
+        if journal.is_file():
+            for line in journal.read_text("utf-8", errors="replace").splitlines():
+                written = _parse(line)
+                if written is not None and intact(self.root, written):
+                    done[written.sample_id] = written
         # Written anew, because the last line may lack its end and the next one would be glued to it.
-        lines = "".join(_line(written) for written in done.values())
-        write_file(journal, lines.encode())
+        write_file(journal, "".join(_line(written) for written in done.values()).encode())
         return done
 
     def record(self, samples: list[Written]) -> None:
@@ -123,23 +120,25 @@ class Staging:
     def strip(self) -> None:
         """Remove what only the writing needed: the journal, and temporary files of killed processes."""
         (self.root / JOURNAL).unlink(missing_ok=True)
-        for file in self.root.glob("*/.*"):
+        for file in (*self.root.glob(".*"), *self.root.glob("*/.*")):
             file.unlink()
-        # Released first: a lock file that is removed while held would still stop nobody.
-        self._lock.release()
-        (self.root / LOCK).unlink(missing_ok=True)
 
     def remove_others(self) -> None:
         """Remove staging folders of the same dataset with other parameters that nobody is writing."""
         for folder in self._out.parent.glob(f".{self._out.name}.partial-*"):
-            if folder == self.root:
+            if folder == self.root or not folder.is_dir():
                 continue
-            lock = FileLock(folder / LOCK)
+            lock = _lock_of(folder)
             try:
                 with lock.acquire(timeout=0):
                     shutil.rmtree(folder, ignore_errors=True)
+                    Path(lock.lock_file).unlink(missing_ok=True)
             except (Timeout, OSError):
                 continue
+
+
+def _lock_of(folder: Path) -> FileLock:
+    return FileLock(folder.with_name(f"{folder.name}.lock"))
 
 
 def _line(written: Written) -> str:

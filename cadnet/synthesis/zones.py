@@ -134,7 +134,7 @@ def _grey(levels: np.ndarray) -> np.ndarray:
 
 def grey_horizontal(height: int, width: int, steps: int = 0) -> np.ndarray:
     """Black at the left to white at the right; ``steps`` > 1 gives that many equal bars instead."""
-    level = np.linspace(0, 1, width, dtype=np.float32)
+    level = np.linspace(0, 1, width)
     if steps > 1:
         level = np.minimum(np.floor(level * steps), steps - 1) / (steps - 1)
     return _grey(np.broadcast_to(level, (height, width)))

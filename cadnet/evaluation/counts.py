@@ -138,7 +138,7 @@ class CountAccumulator:
 
         side = self.num_classes + 1
         image = torch.arange(len(index), device=self.device, dtype=torch.int32)[:, None, None]
-        # On the CPU argmax over the channels is ten times slower than max; both take the first of equal scores.
+        # On the CPU argmax over channels is ten times slower than max; both take the first of equal scores.
         truth, prediction = mask.to(torch.int32), scores.max(dim=1).indices.to(torch.int32)
         cells = (image * side + truth) * side + prediction
         counts = _bincount(cells, valid, len(index) * side * side)

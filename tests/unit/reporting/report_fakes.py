@@ -1,0 +1,136 @@
+"""Made-up but plausible runs, pictures and reports, drawn from a seed."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from cadnet.evaluation.counts import Counts
+from cadnet.evaluation.result import EvaluationResult, evaluation_result
+from cadnet.reporting.data import DatasetReport, Efficiency, Link, MethodRun, Picture, ReportData, Section
+from cadnet.reporting.overlays import SheetRow, comparison_png
+
+CLASSES = ("line", "abpt")
+SCALE = "small scale: 128 px, 10 epochs"
+PIXELS = 128 * 128
+SKILL = {"CADNet": (0.78, 0.55), "SegFormer": (0.68, 0.46), "DeepLabV3+": (0.62, 0.40)}
+SIZES = {"CADNet": (3.90, 8.21), "SegFormer": (3.72, 6.37), "DeepLabV3+": (43.58, 176.22)}
+
+
+def fake_manifest(images: int = 60) -> pd.DataFrame:
+    """Three patterns, every second image defective."""
+    return pd.DataFrame(
+        {
+            "sample_id": [f"mixed_p{8 + i % 3:02d}_{i:04d}" for i in range(images)],
+            "subset": "mixed",
+            "group": [f"pattern {8 + i % 3:02d}" for i in range(images)],
+            "has_defect": [i % 2 == 0 for i in range(images)],
+        }
+    )
+
+
+def fake_result(title: str, seed: int, images: int = 60) -> EvaluationResult:
+    """A result with an IoU near the method's skill."""
+    rng = np.random.default_rng([seed, sum(map(ord, title))])
+    skill = np.array(SKILL[title]) + rng.normal(0, 0.02, 2)
+    confusion = np.zeros((images, 3, 3), np.int64)
+    for i in range(images):
+        sizes = rng.integers(10, 900, 2) * (i % 2 == 0)
+        found = (sizes * np.clip(skill + rng.normal(0, 0.1, 2), 0, 1)).astype(int)
+        alarms = (sizes * rng.uniform(0, 0.1, 2)).astype(int) + (rng.random() < 0.15) * rng.integers(0, 9, 2)
+        confusion[i, [1, 2], [1, 2]] = found
+        confusion[i, [1, 2], 0] = sizes - found
+        confusion[i, 0, [1, 2]] = alarms
+        confusion[i, 0, 0] = PIXELS - confusion[i].sum()
+    counts = Counts(np.arange(images), confusion, fake_histograms(rng, skill))
+    return evaluation_result(counts, CLASSES, fake_manifest(images), (0.001, 0.01))
+
+
+def fake_histograms(rng: np.random.Generator, skill: np.ndarray, bins: int = 100) -> np.ndarray:
+    histograms = np.zeros((2, 2, bins), np.int64)
+    for k, level in enumerate(skill):
+        good, bad = rng.beta(1 + 5 * level, 1.2, 20_000), rng.beta(0.25, 2 + 6 * level, 60_000)
+        histograms[k, 1] = np.histogram(good, bins, (0, 1))[0]
+        histograms[k, 0] = np.histogram(bad, bins, (0, 1))[0]
+    return histograms
+
+
+def fake_history(title: str, seed: int, epochs: int = 10) -> pd.DataFrame:
+    rng, epoch = np.random.default_rng(seed), np.arange(1, epochs + 1)
+    ce = 0.5 * np.exp(-epoch / 4) + 0.05 + rng.normal(0, 0.005, epochs)
+    history = pd.DataFrame({"epoch": epoch, "loss": ce, "loss_ce": ce})
+    if title == "CADNet":
+        history["loss_bcl"] = 0.2 * np.exp(-epoch / 5) + 0.03
+        history["loss"] += history["loss_bcl"]
+    history["val_miou"] = sum(SKILL[title]) / 2 * (1 - np.exp(-epoch / 3)) + rng.normal(0, 0.015, epochs)
+    return history
+
+
+def fake_run(title: str, seed: int) -> MethodRun:
+    params, gmacs = SIZES[title]
+    return MethodRun(
+        title=title,
+        seed=seed,
+        result=fake_result(title, seed),
+        efficiency=Efficiency(params, gmacs, gmacs * 1.2, 41.0, 24.4, "2 CPU cores", 128),
+        history=fake_history(title, seed),
+        mlflow_run_id=f"{sum(map(ord, title)):08x}{seed:024x}",
+        train_seconds=212.0 + seed,
+    )
+
+
+def fake_runs(
+    seeds: int = 3, titles: tuple[str, ...] = ("CADNet", "SegFormer", "DeepLabV3+")
+) -> list[MethodRun]:
+    return [fake_run(title, seed) for title in titles for seed in range(seeds)]
+
+
+def fake_row(index: int, size: int = 128) -> SheetRow:
+    """A screen with colour blocks, a line across it, and predictions that miss some and invent some."""
+    rng = np.random.default_rng(index)
+    blocks = rng.integers(40, 220, (4, 4, 3)).astype(np.uint8)
+    reference = cv2.resize(blocks, (size, size), interpolation=cv2.INTER_NEAREST)
+    truth = np.zeros((size, size), np.uint8)
+    cv2.line(truth, (0, int(rng.integers(size))), (size, int(rng.integers(size))), 1, 4)
+    cv2.circle(truth, (int(rng.integers(20, size - 20)), 90), 9, 2, -1)
+    image = reference.copy()
+    image[truth > 0] = rng.integers(0, 255, 3)
+    predictions = {}
+    for k, title in enumerate(SKILL):
+        guess = truth.copy()
+        guess[:, : 10 + 14 * k] = 0
+        cv2.circle(guess, (100, 20 + 8 * k), 2 + 2 * k, 1, -1)
+        predictions[title] = guess
+    return SheetRow(f"mixed_p08_{index:04d} · line: median", image, reference, truth, predictions)
+
+
+def fake_report(seeds: int = 3) -> ReportData:
+    title = f"Comparison on SynLCD mixed ({SCALE}; seed 0)"
+    sheet = Picture(
+        comparison_png([fake_row(i) for i in range(4)], title),
+        f"{title}. For each defect class the median, worst and best image by IoU, chosen by rule.",
+        "Four samples with the predictions of three methods; CADNet has the fewest wrong pixels in each.",
+    )
+    dataset = DatasetReport(
+        title="SynLCD mixed",
+        runs=fake_runs(seeds),
+        published="table3_synlcd",
+        differences=("datasets.synlcd.size: 128 (paper: 512)", "train.epochs: 10 (paper: 30)"),
+        sizes={"train": 1200, "val": 200, "test": 60},
+        digest="3f1c" * 16,
+        overlays=(sheet,),
+        links=(Link("results.csv", "synlcd/results.csv"), Link("per_image.csv", "synlcd/per_image.csv")),
+    )
+    ablation = pd.DataFrame({"losses": ["CE", "CE + BCL"], "mIoU (%)": [61.234, 66.789]})
+    return ReportData(
+        title="CADNet: supervised comparison",
+        scale=SCALE,
+        datasets=(dataset,),
+        generated="2026-11-22 20:15 UTC",
+        git_commit="0123456789abcdef0123456789abcdef01234567",
+        params="run:\n  scale: 'small scale: 128 px, 10 epochs'\ntrain:\n  epochs: 10\n",
+        environment={"python": "3.11", "torch": "2.14.1", "device": "2 CPU cores"},
+        sections=(Section("Ablation", ("Which part helps.",), {"Losses": ablation}),),
+        links=(Link("Results as markdown", "synlcd/results.md"),),
+    )

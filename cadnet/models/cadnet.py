@@ -22,20 +22,19 @@ DISTANCE_EPS = 1e-6
 def distance_map(differences: Sequence[Tensor]) -> Tensor:
     """Return the DistMap (paper Eq. 7) as float32 (B, 1, h, w) from the per-level feature differences.
 
-    Defined as ``pairwise_distance(concat(up(f_ng)), concat(up(f_ok)))`` over the channels. Resizing is
-    linear, so the difference is resized instead of both maps, and the squared norm of a concatenation is the
-    sum of the squared norms, so it is not built. Computed in float32 whatever the autocast: squares of a few
-    hundred bfloat16 numbers lose the small distances that the lower margin is about.
+    Defined as ``pairwise_distance(concat(up(f_ng)), concat(up(f_ok)))`` over the channels. Resizing is linear
+    and keeps constants, so the difference plus eps is resized instead of both maps, and the norm of a
+    concatenation is the norm of its parts' norms, so it is not built. Computed in float32 whatever the
+    autocast: squares of a few hundred bfloat16 numbers lose the small distances that the lower margin is about.
 
     Args:
         differences: level maps (B, C_s, h/2^s, w/2^s), finest first.
     """
     size = differences[0].shape[2:]
     with torch.autocast(differences[0].device.type, enabled=False):
-        squares = [
-            (resize(d.float(), size) + DISTANCE_EPS).square().sum(dim=1, keepdim=True) for d in differences
-        ]
-        return sum(squares[1:], squares[0]).sqrt()
+        levels = [resize(d.float() + DISTANCE_EPS, size) for d in differences]
+        norms = torch.cat([torch.linalg.vector_norm(level, dim=1, keepdim=True) for level in levels], dim=1)
+        return torch.linalg.vector_norm(norms, dim=1, keepdim=True)  # (B, 1, h, w)
 
 
 class CADNet(nn.Module):

@@ -62,15 +62,14 @@ class CoordAttention(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Return ``z`` (B, C, h, w) times its row and its column weights, both in (0, 1)."""
-        height = z.shape[2]
-        by_row = z.mean(dim=3, keepdim=True)  # (B, C, h, 1)
-        by_column = z.mean(dim=2, keepdim=True).transpose(2, 3)  # (B, C, w, 1)
-        hidden = F.hardswish(
-            self.norm(self.squeeze(torch.cat((by_row, by_column), dim=2)))
-        )  # (B, C/4, h+w, 1)
+        tokens = z.permute(0, 2, 3, 1)  # (B, h, w, C)
+        height = tokens.shape[1]
+        profiles = torch.cat((tokens.mean(dim=2), tokens.mean(dim=1)), dim=1).unsqueeze(2)  # (B, h+w, 1, C)
+        hidden = F.hardswish(self.norm(self.squeeze(profiles.permute(0, 3, 1, 2))))  # (B, C/4, h+w, 1)
         rows = torch.sigmoid(self.rows(hidden[:, :, :height]))  # (B, C, h, 1)
         columns = torch.sigmoid(self.columns(hidden[:, :, height:])).transpose(2, 3)  # (B, C, 1, w)
-        return z * rows * columns
+        weighed = tokens * rows.permute(0, 2, 3, 1) * columns.permute(0, 2, 3, 1)  # (B, h, w, C)
+        return weighed.permute(0, 3, 1, 2)
 
 
 def change_map(distance: Tensor) -> Tensor:
@@ -91,9 +90,10 @@ def min_max(x: Tensor) -> Tensor:
 def _mean_and_maximum(levels: Sequence[Tensor], delta: Tensor | None) -> tuple[Tensor, Tensor]:
     """Spatial mean and maximum of concat(levels) + delta, each (B, L*C, 1, 1); nothing is concatenated."""
     shifted = levels if delta is None else [level + delta for level in levels]
-    mean = torch.cat([F.adaptive_avg_pool2d(level, 1) for level in shifted], dim=1)
+    # Over the tokens (B, hw, C), so that forward and gradient stay in channels-last memory.
+    mean = torch.cat([level.permute(0, 2, 3, 1).flatten(1, 2).mean(dim=1) for level in shifted], dim=1)
     maximum = torch.cat([F.adaptive_max_pool2d(level, 1) for level in shifted], dim=1)
-    return mean, maximum
+    return mean[:, :, None, None], maximum
 
 
 class AddAttention(nn.Module):

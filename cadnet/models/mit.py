@@ -181,6 +181,8 @@ class MiT(nn.Module):
             self.stages.append(MiTStage(before, channels, index, rates[:depth]))
             rates = rates[depth:]
         self.apply(_initialise)
+        # The layout convolutions work in; otherwise every call would convert the kernel.
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, image: Tensor) -> FeaturePyramid:
         """Encode (B, 3, H, W) images into four maps of stride 4, 8, 16, 32 (channels-last memory).

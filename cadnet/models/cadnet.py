@@ -25,7 +25,7 @@ def distance_map(differences: Sequence[Tensor]) -> Tensor:
     Defined as ``pairwise_distance(concat(up(f_ng)), concat(up(f_ok)))`` over the channels. Resizing is linear
     and keeps constants, so the difference plus eps is resized instead of both maps, and the norm of a
     concatenation is the norm of its parts' norms, so it is not built. Computed in float32 whatever the
-    autocast: squares of a few hundred bfloat16 numbers lose the small distances that the lower margin is about.
+    autocast: squares of a few hundred bfloat16 numbers lose the small distances the lower margin is about.
 
     Args:
         differences: level maps (B, C_s, h/2^s, w/2^s), finest first.

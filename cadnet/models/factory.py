@@ -70,7 +70,7 @@ def load_model(folder: Path | str) -> tuple[nn.Module, ModelCard]:
         cadnet.models.weights.WeightsError: a file is damaged or does not fit.
     """
     card = ModelCard.read(Path(folder) / CARD_NAME)
-    model = build_model(card.name, card.num_classes, **card.options)
+    model = build_model(card.name, card.num_classes, None, **card.options)
     load_weights(folder, model, card=card)
     return model.eval(), card
 

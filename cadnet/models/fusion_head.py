@@ -49,9 +49,9 @@ class FusionHead(nn.Module):
             = spatial * (sum_s up(W_s (channel_s * P_s)) + (sum_s W_s diag(channel_s)) shared)
 
     which is equal because bilinear resizing acts on positions, W and ``channel`` on channels, and ``spatial``
-    is one factor per position. It needs about 3/5 (with ``shared``) or 1/3 (without) of the multiply-adds and no
-    1024-channel map. ``literal = True`` runs the long form; tests compare the two, and complexity counts are
-    taken on it.
+    is one factor per position. It needs about 3/5 (with ``shared``) or 1/3 (without) of the multiply-adds and
+    no 1024-channel map. ``literal = True`` runs the long form; tests compare the two, and complexity counts
+    are taken on it.
 
     Args:
         channels: channels of the levels, finest first.

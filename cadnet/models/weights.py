@@ -61,8 +61,7 @@ class ModelCard:
         except (ValueError, TypeError) as error:
             raise WeightsError(f"{path} is not a model card: {error}") from error
         if not isinstance(card.name, str) or not isinstance(card.num_classes, int):
-            raise WeightsError(f"{path} is not a model card: name must be text and num_classes a whole
-            number")
+            raise WeightsError(f"{path} is not a model card: name must be text, num_classes a whole number")
         return card
 
 
@@ -103,8 +102,8 @@ def load_weights(folder: Path | str, model: nn.Module, *, card: ModelCard | None
     state = read_tensors(path)
     if card.weights_sha256 and file_digest(path) != card.weights_sha256:
         raise WeightsError(
-            f"{path} is not the file that {folder / CARD_NAME} describes (digests differ); train or copy both
-            again"
+            f"{path} is not the file that {folder / CARD_NAME} describes (digests differ); "
+            "train or copy both again"
         )
     cure = (
         f"The weights are of model {card.name!r} with {card.num_classes} defect classes and options "

@@ -75,7 +75,7 @@ def format_row(row: Epoch, epochs: int) -> str:
         for name, value in row.items()
         if name != "epoch"
     )
-    return f"epoch {int(row['epoch'] or 0) + 1}/{epochs} {numbers}"
+    return f"epoch {row['epoch']}/{epochs} {numbers}"
 
 
 def progress_callback() -> L.Callback:

@@ -76,7 +76,7 @@ def fit(
             num_classes=job.dataset.num_classes,
             options=job.method.options,
             class_names=job.dataset.classes,
-            metadata={"best": row, **(metadata or {})},
+            metadata={"best": _scores(row), **(metadata or {})},
         )
 
     state = work / STATE_FILE
@@ -90,6 +90,11 @@ def fit(
             f"{job.train.validate_every}; validate at least once"
         )
     return FitResult(task.history, best, task.resumed_epochs)
+
+
+def _scores(row: Epoch) -> Epoch:
+    """Leave out timings, so that equal trainings give equal files."""
+    return {name: value for name, value in row.items() if name == "epoch" or name.startswith("val_")}
 
 
 def _build_task(job: TrainingJob) -> SegmentationTask:

@@ -19,7 +19,7 @@ from cadnet.training.optimisers import build_optimizer, build_scheduler, learnin
 from cadnet.types import PairBatch, SegOutput
 
 Epoch = dict[str, float | int | None]
-"""One row of the history: epoch, losses, learning rate, seconds, validation metrics (null if undefined)."""
+"""One row of the history: epoch (from 1), losses, learning rate, seconds, validation metrics (or None)."""
 
 
 def validation_metrics(pooled: np.ndarray, class_names: tuple[str, ...]) -> dict[str, float | None]:
@@ -106,8 +106,8 @@ class SegmentationTask(L.LightningModule):
         means = {name: reduce(total / self._steps, reduce_op="mean") for name, total in self._sums.items()}
         optimizer = self.optimizers()
         seconds = self._train_seconds if self._validation else time.perf_counter() - self._started
-        row: Epoch = {"epoch": self.current_epoch}
-        row |= {f"train_{name}": float(value) for name, value in means.items()}
+        row: Epoch = {"epoch": self.current_epoch + 1}
+        row |= {"loss" if k == "loss" else f"loss_{k}": float(v) for k, v in means.items()}
         row["lr"] = max(learning_rates(optimizer))  # type: ignore[arg-type]
         row["train_seconds"] = round(seconds, 3)
         row["pairs_per_second"] = round(self._steps * self.batch_size / max(seconds, 1e-9), 2)

@@ -55,8 +55,8 @@ def parse_dag(dot: str) -> dict[str, set[str]]:
             needs.setdefault(node["name"], set())
         elif edge := _EDGE.match(line.strip()):
             needs.setdefault(edge["after"], set()).add(edge["before"])
-    stages = {name: {n for n in before if not _is_file(n)} for name, before in needs.items() if not _is_file(name)}
-    return {name: stages[name] for name in TopologicalSorter(stages).static_order()}
+    order = [name for name in TopologicalSorter(needs).static_order() if not _is_file(name)]
+    return {name: {before for before in needs[name] if not _is_file(before)} for name in order}
 
 
 def _is_file(name: str) -> bool:
@@ -115,7 +115,9 @@ def _follow(
                 on_line(line)
             return
         if time.monotonic() > deadline:
-            raise StageError(f"{process.args} ran longer than allowed; raise its timeout or shorten the work")
+            raise StageError(
+                f"{process.args!r} ran longer than allowed; raise its timeout or shorten the work"
+            )
         time.sleep(0.1)
 
 

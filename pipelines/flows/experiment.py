@@ -53,7 +53,7 @@ def run_stage(stage: str, root: str) -> str:
     return stage
 
 
-@flow(name="experiment", task_runner=ThreadPoolTaskRunner(max_workers=MAX_PARALLEL))
+@flow(name="experiment", task_runner=ThreadPoolTaskRunner(max_workers=MAX_PARALLEL))  # type: ignore[arg-type]
 def experiment(root: str = ".") -> list[str]:
     """Run every stage whose inputs changed; a failed cell does not stop its siblings.
 
@@ -66,7 +66,8 @@ def experiment(root: str = ".") -> list[str]:
     _limit_training()
     futures: dict[str, PrefectFuture[Any]] = {}
     for stage, needs in stage_dependencies(Path(root)).items():
-        futures[stage] = run_stage.submit(stage, root, wait_for=[futures[name] for name in needs])
+        before = [futures[name] for name in needs]
+        futures[stage] = run_stage.submit(stage, root, wait_for=before)  # type: ignore[call-overload]
     failed = []
     for stage, future in futures.items():
         future.wait()

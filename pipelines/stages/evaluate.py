@@ -43,11 +43,13 @@ def evaluate(cell: CellName, params: ProjectParams) -> None:
         run.log_dataset(cell.dataset, dataset.digest, str(dataset.root), context="test")
         counts, seconds = _count(model, decoded, dataset, params, device)
         result = evaluation_result(counts, dataset.classes, decoded.rows, params.evaluate.defect_sizes)
-        speed = {"eval_pairs_per_second": round(len(decoded.rows) / seconds, 2)}
-        _write(cell, counts, result, decoded.rows, speed)
-        run.log_metrics(
-            metric_points({f"test_{name}": value for name, value in (result.scalars() | speed).items()})
+        speed = len(decoded.rows) / seconds
+        _write(cell, counts, result, decoded.rows)
+        write_json(
+            cell.evaluation / "speed.json", {"eval_pairs_per_second": speed, "device": _device_name(device)}
         )
+        run.log_metrics(metric_points({f"test_{name}": value for name, value in result.scalars().items()}))
+        run.log_metrics([("eval_pairs_per_second", speed, None)])
         run.log_table(pd.DataFrame([result.scalars()]), "tables/test_metrics.json")
         run.log_artifacts(cell.evaluation, "evaluation")
 
@@ -69,12 +71,13 @@ def _count(
     return counts, time.perf_counter() - started
 
 
-def _write(
-    cell: CellName, counts: Counts, result: EvaluationResult, rows: pd.DataFrame, speed: dict[str, float]
-) -> None:
+def _device_name(device: str) -> str:
+    return torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+
+
+def _write(cell: CellName, counts: Counts, result: EvaluationResult, rows: pd.DataFrame) -> None:
     with atomic_directory(cell.evaluation) as folder:
-        write_json(folder / "result.json", result.to_dict() | {})
-        write_json(folder / "speed.json", speed)
+        write_json(folder / "result.json", result.to_dict())
         per_image_table(counts, result.class_names, rows).to_csv(folder / "images.csv", index=False)
         write_counts(folder / "counts.npz", counts)
     with atomic_path(cell.curves) as temporary:

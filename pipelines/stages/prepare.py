@@ -20,7 +20,7 @@ def prepare(dataset: str) -> None:
     known = load_params(PARAMS).datasets
     if dataset not in known:
         raise ConfigError(f"{PARAMS} defines no dataset '{dataset}'; it has {sorted(known)}")
-    write_dataset(known[dataset], dataset_folder(dataset), workers=len(os.sched_getaffinity(0)))
+    write_dataset(known[dataset], dataset_folder(dataset), workers=os.cpu_count() or 1, progress=True)
 
 
 def main() -> None:

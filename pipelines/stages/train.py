@@ -80,7 +80,7 @@ def publish(cell: CellName, work: Path, result: FitResult) -> None:
 
 def log_epoch(run: Run, row: Epoch) -> None:
     """Log one epoch's row at step = number of finished epochs."""
-    run.log_metrics(metric_points(numbers(row), step=int(row["epoch"] or 0) + 1))
+    run.log_metrics(metric_points(numbers(row), step=int(row["epoch"] or 0)))
 
 
 def numbers(row: Epoch) -> dict[str, float]:

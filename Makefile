@@ -1,0 +1,70 @@
+# Two commands do everything on a fresh machine with Python, git and make: `make repro` and `make test`.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PROFILE ?=
+
+# The interpreter of the environment first, so that DVC's stages use it; nothing calls home.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DO_NOT_TRACK := true
+export DVC_NO_ANALYTICS := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export GX_ANALYTICS_ENABLED := false
+export PREFECT_HOME := $(CURDIR)/.prefect
+
+.PHONY: help setup repro test check coverage bench profile flow ui lock clean
+
+help: ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY) ## make .venv and install the locked versions
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; assert (3, 11) <= v < (3, 13), f"Python 3.11 or 3.12 is needed, this is {v}; use make PYTHON=python3.12"'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+repro: setup ## data, training, evaluation, report (PROFILE=name switches params first)
+	@$(if $(PROFILE),python -m pipelines.profile $(PROFILE),true)
+	dvc pull --quiet data.dvc
+	dvc repro
+	@echo "report: reports/index.html    runs: make ui"
+
+test: setup ## lint, types and the whole test suite
+	ruff check .
+	ruff format --check .
+	mypy
+	pytest
+
+check: setup ## lint and types only
+	ruff check . && ruff format --check . && mypy
+
+coverage: setup ## test suite with coverage of cadnet/
+	pytest --cov --cov-report=term-missing:skip-covered --cov-fail-under=90
+
+bench: setup ## measure synthesis, training and evaluation speed
+	python -m bench.synthesis && python -m bench.training
+
+profile: setup ## switch params.yaml to params/$(PROFILE).yaml
+	python -m pipelines.profile $(PROFILE)
+
+flow: setup ## the same as repro, as a Prefect flow
+	dvc pull --quiet data.dvc
+	python -m pipelines.flows.experiment
+
+ui: setup ## MLflow's page on http://127.0.0.1:5000
+	mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1
+
+lock: setup ## resolve requirements.lock again
+	uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate pyproject.toml \
+		--extra dev --constraint constraints.txt --output-file requirements.lock
+
+clean: ## remove what runs made, but not .venv
+	rm -rf datasets models cache checkpoints mlruns mlflow.db* .prefect

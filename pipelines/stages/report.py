@@ -1,0 +1,174 @@
+"""Stage ``report``: all enabled cells to tables, plots and one self-contained page."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from cadnet.evaluation.complexity import count_macs, count_parameters
+
+from cadnet.config import ProjectParams, load_params
+from cadnet.datasets.manifest import SPLITS, PreparedDataset, open_dataset
+from cadnet.evaluation.result import EvaluationResult
+from cadnet.files import read_json, write_bytes
+from cadnet.models.weights import load_model
+from cadnet.reporting.data import DatasetReport, Efficiency, Link, MethodRun, ReportData, by_method
+from cadnet.reporting.figures import curve_figures, iou_figures, training_figures
+from cadnet.reporting.html import write_report
+from cadnet.reporting.tables import (
+    differing_settings,
+    results_markdown,
+    results_table,
+    table_title,
+    write_table,
+)
+from cadnet.tracking import collect_provenance, invocation_key, open_tracker
+from pipelines.cells import PARAMS, REPORTS, CellName, cells, dataset_folder
+from pipelines.stages.command import run_stage
+from pipelines.stages.sheets import comparison_pictures
+
+PAPER = Path("params/paper.yaml")
+PUBLISHED = {("synlcd", "mixed"): "table3_synlcd"}
+"""The paper's table for each kind of dataset."""
+
+
+def report(params: ProjectParams) -> None:
+    """Write reports/tables, reports/plots and reports/index.html, and log the tables to the parent runs."""
+    datasets = [_dataset_report(name, params) for name in params.run.datasets]
+    for name, part in zip(params.run.datasets, datasets, strict=True):
+        _write_tables(name, part, params.run.scale)
+        _write_plots(name, part, params.run.scale)
+    write_report(_page(params, datasets), REPORTS / "index.html")
+    _track(params, datasets)
+
+
+def _dataset_report(name: str, params: ProjectParams) -> DatasetReport:
+    dataset = open_dataset(dataset_folder(name))
+    enabled = [cell for cell in cells(params) if cell.dataset == name]
+    kind = params.datasets[name]
+    sizes = {split: int((dataset.manifest["split"] == split).sum()) for split in SPLITS}
+    return DatasetReport(
+        title=f"SynLCD, {kind.subset} defects" if kind.preparer == "synlcd" else name,
+        runs=[_method_run(cell, params, dataset) for cell in enabled],
+        published=PUBLISHED.get((kind.preparer, kind.subset)),
+        differences=_differences(name, params),
+        sizes=sizes,
+        digest=dataset.digest,
+        overlays=comparison_pictures(dataset, enabled, params),
+        links=[
+            Link(f"{what} ({kind})", f"tables/{name}.{kind}")
+            for what, kind in (("Table", "csv"), ("Table", "md"))
+        ],
+    )
+
+
+def _method_run(cell: CellName, params: ProjectParams, dataset: PreparedDataset) -> MethodRun:
+    model, description = load_model(cell.model)
+    size = int(dataset.manifest["height"].iloc[0])
+    speed = read_json(cell.evaluation / "speed.json")
+    history = pd.read_csv(cell.history)
+    macs = count_macs(model, size)
+    return MethodRun(
+        title=params.methods[cell.method].title,
+        seed=cell.seed,
+        result=EvaluationResult.from_dict(read_json(cell.evaluation / "result.json")),
+        efficiency=Efficiency(
+            params_m=count_parameters(model) / 1e6,
+            gmacs_paper=macs.paper / 1e9,
+            gmacs_full=macs.full / 1e9,
+            pairs_per_second=speed["eval_pairs_per_second"],
+            latency_ms=1000 / speed["eval_pairs_per_second"],
+            device=speed["device"],
+            size=size,
+        ),
+        history=history,
+        mlflow_run_id=_run_id(cell, params, description.metadata["fingerprint"]),
+        train_seconds=float(history["train_seconds"].sum()),
+    )
+
+
+def _run_id(cell: CellName, params: ProjectParams, fingerprint: str) -> str | None:
+    tracked = cell.tracked(params.run.scale)
+    runs = open_tracker().find_runs(tracked.experiment, {"cadnet.fingerprint": fingerprint})
+    return runs[0].run_id if runs else None
+
+
+def _differences(name: str, params: ProjectParams) -> list[str]:
+    if not PAPER.is_file():
+        return []
+    paper = load_params(PAPER)
+    return differing_settings(_settings(name, params, params), _settings(name, paper, params))
+
+
+def _settings(name: str, source: ProjectParams, params: ProjectParams) -> dict[str, Any]:
+    """The settings of ``source`` that concern the dataset ``name`` and the methods that ``params`` runs."""
+    return {
+        "data": source.datasets[name].model_dump() if name in source.datasets else {},
+        "methods": {m: source.methods[m].model_dump() for m in params.run.methods if m in source.methods},
+        "train": source.train.model_dump(),
+    }
+
+
+def _write_tables(name: str, part: DatasetReport, scale: str) -> None:
+    table = results_table(part.runs, part.published, scale)
+    classes = part.runs[0].result.class_names
+    title = table_title(part.title, scale, part.runs)
+    write_table(REPORTS / "tables" / name, table, results_markdown(table, title, classes, part.differences))
+
+
+def _write_plots(name: str, part: DatasetReport, scale: str) -> None:
+    groups = by_method(part.runs)
+    figures = {
+        "training": training_figures(groups, scale),
+        "curves": curve_figures(groups, scale),
+        "iou": iou_figures(part.runs, part.published, scale),
+    }
+    pictures = {kind: [p for group in found for p in group.pictures] for kind, found in figures.items()}
+    pictures["overlays"] = list(part.overlays)
+    for kind, found in pictures.items():
+        for number, picture in enumerate(found, start=1):
+            write_bytes(REPORTS / "plots" / name / f"{kind}-{number}.png", picture.png)
+
+
+def _page(params: ProjectParams, datasets: Sequence[DatasetReport]) -> ReportData:
+    provenance = collect_provenance(".")
+    environment = {
+        key: str(value) for key, value in provenance.environment.items() if not isinstance(value, dict)
+    }
+    return ReportData(
+        title="CADNet: change-aware defect segmentation",
+        scale=params.run.scale,
+        datasets=datasets,
+        generated=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        git_commit=provenance.commit or "",
+        params=PARAMS.read_text("utf-8"),
+        environment=environment,
+    )
+
+
+def _track(params: ProjectParams, datasets: Sequence[DatasetReport]) -> None:
+    """Log tables and the page to the parent run of each dataset's experiment, and close it."""
+    tracker = open_tracker()
+    key, provenance = invocation_key("."), collect_provenance(".")
+    for name, part in zip(params.run.datasets, datasets, strict=True):
+        experiment = CellName(name, params.run.methods[0], params.run.seeds[0]).tracked("").experiment
+        parent = tracker.open_parent(key, experiment, provenance)
+        parent.log_table(results_table(part.runs, part.published, params.run.scale), "tables/results.json")
+        parent.log_artifact(REPORTS / "tables" / f"{name}.md", "tables")
+        parent.log_artifacts(REPORTS / "plots" / name, "plots")
+        parent.log_artifact(REPORTS / "index.html", "report")
+        tracker.settle_parent(parent)
+
+
+def main() -> None:
+    """Entry of ``python -m pipelines.stages.report``."""
+    run_stage(lambda: report(load_params(PARAMS)))
+    sys.stdout.write(f"report: open {REPORTS / 'index.html'}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""Child process of the training tests: fit a small job on a fake dataset, saying when each epoch is done."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from cadnet.config import MethodParams, Recipe, TrainParams
+from cadnet.datasets.manifest import open_dataset
+from cadnet.training.fit import FitResult, TrainingJob, fit
+
+METHOD = MethodParams(title="CADNet", model="cadnet", recipe="small", loss="ce+bcl", contrastive_weight=0.05)
+
+
+def job(dataset: Path, epochs: int, devices: int = 1, method: MethodParams = METHOD) -> TrainingJob:
+    recipe = Recipe(optimizer="adamw", lr=1e-3, weight_decay=0.01, schedule="onecycle", warmup_fraction=0.1)
+    train = TrainParams(
+        epochs=epochs, batch_size=4, crop=32, precision="fp32", devices=devices, recipes={"small": recipe}
+    )
+    return TrainingJob(open_dataset(dataset), method, train, seed=3)
+
+
+def run(dataset: Path, work: Path, epochs: int, devices: int = 1) -> FitResult:
+    torch.set_num_threads(1)
+    return fit(job(dataset, epochs, devices), work, work.parent / "cache")
+
+
+if __name__ == "__main__":
+    folder, work, epochs, devices = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    result = run(folder, work, epochs, devices)
+    print("RESULT " + json.dumps({"resumed": result.resumed_epochs, "epochs": len(result.history)}))

@@ -1,0 +1,99 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from cadnet.datasets.augment import MEAN, STD, Augmentation, Geometry, gather, normalise
+from cadnet.datasets.cache import decode_split
+from cadnet.datasets.device import DevicePairs, EvalBatches, TrainBatches
+from cadnet.datasets.manifest import open_dataset
+from tests.fakes import write_fake_dataset
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory) -> DevicePairs:
+    folder: Path = tmp_path_factory.mktemp("device")
+    dataset = open_dataset(write_fake_dataset(folder / "fake"))
+    return DevicePairs(decode_split(dataset, "train", folder / "cache"))
+
+
+def geometry(top: int, left: int, flip_x: int, flip_y: int) -> Geometry:
+    return Geometry(*(torch.tensor([value]) for value in (top, left, flip_x, flip_y)))
+
+
+@pytest.mark.parametrize("flip_x", [0, 1])
+@pytest.mark.parametrize("flip_y", [0, 1])
+def test_gather_is_slice_then_flip(flip_x: int, flip_y: int) -> None:
+    source = torch.arange(2 * 3 * 6 * 7).view(2, 3, 6, 7)
+    window = source[1, :, 1:5, 2:6]
+    dims = [dim for dim, on in ((2, flip_x), (1, flip_y)) if on]
+    expected = window.flip(dims) if dims else window
+    result = gather(source, torch.tensor([1]), geometry(1, 2, flip_x, flip_y), 4)
+    assert torch.equal(result[0], expected)
+    plain = gather(source[:, 0], torch.tensor([1]), geometry(1, 2, flip_x, flip_y), 4)
+    assert torch.equal(plain[0], expected[0])
+
+
+def test_normalise_is_imagenet() -> None:
+    pixel = torch.tensor([124, 116, 104], dtype=torch.uint8).view(1, 3, 1, 1)
+    expected = [(v - m) / s for v, m, s in zip((124, 116, 104), MEAN, STD, strict=True)]
+    assert normalise(pixel).flatten().tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_image_reference_and_mask_share_their_geometry(pairs: DevicePairs) -> None:
+    batches = TrainBatches(pairs, Augmentation(crop=32, flip=0.5), 4, seed=1)
+    for batch in batches:
+        # In the fakes a pixel differs from its reference exactly where the mask has a class.
+        differs = ((batch.image - batch.reference).abs() > 1e-6).any(dim=1)
+        assert torch.equal(differs, batch.mask > 0)
+
+
+def test_photometry_is_independent_for_image_and_reference(pairs: DevicePairs) -> None:
+    batch = next(iter(TrainBatches(pairs, Augmentation(32, 0.0, photometric=0.4), 12, seed=1)))
+    clean = (batch.mask == 0).unsqueeze(1).expand_as(batch.image)
+    assert (batch.image - batch.reference)[clean].abs().mean() > 0.05
+
+
+def test_an_epoch_is_a_function_of_seed_and_number(pairs: DevicePairs) -> None:
+    def epoch(seed: int, number: int) -> torch.Tensor:
+        batches = TrainBatches(pairs, Augmentation(32), 4, seed)
+        batches.set_epoch(number)
+        return torch.cat([batch.image for batch in batches])
+
+    assert torch.equal(epoch(1, 3), epoch(1, 3))
+    assert not torch.equal(epoch(1, 3), epoch(1, 4))
+    assert not torch.equal(epoch(1, 3), epoch(2, 3))
+
+
+def test_every_sample_once_an_epoch(pairs: DevicePairs) -> None:
+    index = torch.cat([batch.index for batch in TrainBatches(pairs, Augmentation(32), 5, seed=0)])
+    assert len(index) == 10  # 12 samples, the incomplete batch dropped
+    assert len(index.unique()) == 10
+
+
+def test_ranks_together_are_the_batch_of_one_process(pairs: DevicePairs) -> None:
+    whole = list(TrainBatches(pairs, Augmentation(32), 4, seed=2))
+    parts = [list(TrainBatches(pairs, Augmentation(32), 4, 2, rank, 2)) for rank in (0, 1)]
+    for step, batch in enumerate(whole):
+        joined = torch.cat([part[step].image for part in parts])
+        assert torch.equal(joined, batch.image)
+
+
+def test_eval_batches_cover_the_split_once_over_ranks(pairs: DevicePairs) -> None:
+    seen = [int(i) for rank in range(3) for batch in EvalBatches(pairs, 2, rank, 3) for i in batch.index]
+    assert sorted(seen) == list(range(12))
+
+
+def test_crop_larger_than_the_images_names_the_cure(pairs: DevicePairs) -> None:
+    with pytest.raises(ValueError, match=r"train.crop is 64 but the images are 32 x 32"):
+        next(iter(TrainBatches(pairs, Augmentation(64), 4, 0)))
+
+
+def test_too_few_samples_for_a_batch(pairs: DevicePairs) -> None:
+    with pytest.raises(ValueError, match=r"12 samples, fewer than train\.batch_size 16"):
+        TrainBatches(pairs, Augmentation(32), 16, 0)
+
+
+def test_batch_must_divide_among_devices(pairs: DevicePairs) -> None:
+    with pytest.raises(ValueError, match="cannot be shared by 2 devices"):
+        TrainBatches(pairs, Augmentation(32), 5, 0, world_size=2)

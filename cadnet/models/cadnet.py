@@ -31,10 +31,9 @@ def distance_map(differences: Sequence[Tensor]) -> Tensor:
         differences: level maps (B, C_s, h/2^s, w/2^s), finest first.
     """
     size = differences[0].shape[2:]
-    with torch.autocast(differences[0].device.type, enabled=False):
-        levels = [resize(d.float() + DISTANCE_EPS, size) for d in differences]
-        norms = torch.cat([torch.linalg.vector_norm(level, dim=1, keepdim=True) for level in levels], dim=1)
-        return torch.linalg.vector_norm(norms, dim=1, keepdim=True)  # (B, 1, h, w)
+    levels = [resize(d.float() + DISTANCE_EPS, size) for d in differences]
+    norms = torch.cat([torch.linalg.vector_norm(level, dim=1, keepdim=True) for level in levels], dim=1)
+    return torch.linalg.vector_norm(norms, dim=1, keepdim=True)  # (B, 1, h, w)
 
 
 class CADNet(nn.Module):

@@ -12,7 +12,7 @@ from torch import nn
 
 from cadnet.models.cadnet import CADNet
 from cadnet.models.segformer import SegFormer
-from cadnet.models.weights import CARD_NAME, ModelCard, load_encoder_weights, load_weights
+from cadnet.models.tensors import load_encoder_weights
 
 Constructor = Callable[..., nn.Module]
 
@@ -45,7 +45,7 @@ def build_model(
         ValueError: unknown name or option, an option of the wrong type or value, fewer than one class; the
             message lists what is allowed.
         FileNotFoundError: ``encoder_weights`` does not exist.
-        cadnet.models.weights.WeightsError: ``encoder_weights`` do not fit.
+        cadnet.models.tensors.WeightsError: ``encoder_weights`` do not fit.
     """
     if name not in MODELS:
         raise ValueError(f"unknown model {name!r}{_suggest(name, MODELS)}; choose one of {sorted(MODELS)}")
@@ -59,20 +59,6 @@ def build_model(
     if encoder_weights is not None:
         load_encoder_weights(model, encoder_weights)
     return model
-
-
-def load_model(folder: Path | str) -> tuple[nn.Module, ModelCard]:
-    """Build the network a folder's ``model.json`` describes, load its weights, put it in eval mode.
-
-    Raises:
-        FileNotFoundError: a file is missing.
-        ValueError: the card names a model or option that does not exist.
-        cadnet.models.weights.WeightsError: a file is damaged or does not fit.
-    """
-    card = ModelCard.read(Path(folder) / CARD_NAME)
-    model = build_model(card.name, card.num_classes, None, **card.options)
-    load_weights(folder, model, card=card)
-    return model.eval(), card
 
 
 def model_options(name: str) -> dict[str, Any]:

@@ -3,42 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from safetensors.torch import save
+from torch import nn
 
 from cadnet.files import file_digest, read_json, write_bytes, write_json
+from cadnet.models.factory import build_model
+from cadnet.models.tensors import WeightsError, load_strictly, read_tensors
 
 WEIGHTS_NAME = "weights.safetensors"
-CARD_NAME = "model.json"
-
-
-class WeightsError(ValueError):
-    """Weights are damaged or belong to another network; the message names file, cause and cure."""
+DESCRIPTION_NAME = "model.json"
 
 
 @dataclass(frozen=True)
-class ModelCard:
-    """What is needed to build the network that a weights file belongs to, and where it came from.
+class ModelDescription:
+    """What is needed to build the network a weights file belongs to, and where it came from.
 
-    ``options`` are keyword options of ``build_model``; ``class_names`` name the defect classes 1..K;
-    ``extra`` is free for whoever trains (JSON values); ``weights_sha256`` is filled in by ``save_model``.
+    ``options`` are keyword options of ``build_model``; ``class_names`` name the defect classes 1..K; ``metadata``
+    is free for whoever trained (JSON values); ``weights_sha256`` ties the description to its weights.
     """
 
     name: str
     num_classes: int
-    options: Mapping[str, str | int | float | bool] = field(default_factory=dict)
-    class_names: Sequence[str] = ()
-    extra: Mapping[str, Any] = field(default_factory=dict)
-    project_version: str = field(default_factory=lambda: version("cadnet"))
-    weights_sha256: str = ""
+    options: Mapping[str, str | int | float | bool]
+    class_names: Sequence[str]
+    metadata: Mapping[str, Any]
+    project_version: str
+    weights_sha256: str
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not isinstance(self.num_classes, int):
+            raise TypeError("name must be text and num_classes a whole number")
         if self.class_names and len(self.class_names) != self.num_classes:
             raise ValueError(
                 f"class_names {list(self.class_names)} must name the {self.num_classes} defect classes"
@@ -54,42 +53,59 @@ class ModelCard:
         """
         path = Path(path)
         if not path.is_file():
-            raise FileNotFoundError(f"model card {path} does not exist; give a folder written by training")
+            raise FileNotFoundError(f"model description {path} does not exist; give a folder training wrote")
         try:
-            data = read_json(path)
-            card = cls(**data)
+            return cls(**read_json(path))
         except (ValueError, TypeError) as error:
-            raise WeightsError(f"{path} is not a model card: {error}") from error
-        if not isinstance(card.name, str) or not isinstance(card.num_classes, int):
-            raise WeightsError(f"{path} is not a model card: name must be text, num_classes a whole number")
-        return card
+            raise WeightsError(f"{path} is not a model description: {error}; train again") from error
 
 
-def save_model(folder: Path | str, model: nn.Module, card: ModelCard) -> None:
-    """Write weights, then card, each atomically; the card carries the digest of the weights it belongs to.
+def save_weights(
+    folder: Path | str,
+    model: nn.Module,
+    *,
+    name: str,
+    num_classes: int,
+    options: Mapping[str, str | int | float | bool] | None = None,
+    class_names: Sequence[str] = (),
+    metadata: Mapping[str, Any] | None = None,
+) -> ModelDescription:
+    """Write the weights, then their description, each atomically, and return the description.
 
-    A crash between the two leaves a pair that ``load_weights`` refuses, never one that loads wrongly.
+    The description carries the digest of its weights: a crash between the two files leaves a pair that loading
+    refuses, never one that loads wrongly. Equal weights and arguments give equal bytes.
+
+    Args:
+        folder: created when missing; existing files are replaced.
+        model: what ``build_model(name, num_classes, **options)`` gave.
+        name: model name of the factory.
+        num_classes: defect classes K.
+        options: options of the factory.
+        class_names: names of the classes 1..K, or none.
+        metadata: JSON values to keep with the weights.
 
     Raises:
         OSError: the disk is full or the folder cannot be written.
+        ValueError: class names do not match their number, or metadata is not JSON (NaN, for example).
     """
     folder = Path(folder)
-    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     write_bytes(folder / WEIGHTS_NAME, save(state))
-    values = asdict(card) | {"weights_sha256": file_digest(folder / WEIGHTS_NAME)}
-    write_json(folder / CARD_NAME, values)
+    description = ModelDescription(
+        name=name,
+        num_classes=num_classes,
+        options=dict(options or {}),
+        class_names=list(class_names),
+        metadata=dict(metadata or {}),
+        project_version=version("cadnet"),
+        weights_sha256=file_digest(folder / WEIGHTS_NAME),
+    )
+    write_json(folder / DESCRIPTION_NAME, asdict(description))
+    return description
 
 
-def load_weights(folder: Path | str, model: nn.Module, *, card: ModelCard | None = None) -> ModelCard:
-    """Load the weights of a folder written by ``save_model`` into ``model``; nothing changes on error.
-
-    Args:
-        folder: holds ``weights.safetensors`` and ``model.json``.
-        model: a network of the same structure.
-        card: the folder's card when it has been read already.
-
-    Returns:
-        The folder's card.
+def load_weights(folder: Path | str, model: nn.Module) -> ModelDescription:
+    """Load a folder written by ``save_weights`` into ``model``; nothing changes on error.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -97,88 +113,31 @@ def load_weights(folder: Path | str, model: nn.Module, *, card: ModelCard | None
             or another number of classes.
     """
     folder = Path(folder)
-    card = ModelCard.read(folder / CARD_NAME) if card is None else card
+    description = ModelDescription.read(folder / DESCRIPTION_NAME)
     path = folder / WEIGHTS_NAME
     state = read_tensors(path)
-    if card.weights_sha256 and file_digest(path) != card.weights_sha256:
+    if file_digest(path) != description.weights_sha256:
         raise WeightsError(
-            f"{path} is not the file that {folder / CARD_NAME} describes (digests differ); "
+            f"{path} is not the file that {DESCRIPTION_NAME} beside it describes (digests differ); "
             "train or copy both again"
         )
     cure = (
-        f"The weights are of model {card.name!r} with {card.num_classes} defect classes and options "
-        f"{dict(card.options)}; build that model, or train again"
+        f"The weights are of model {description.name!r} with {description.num_classes} defect classes and "
+        f"options {dict(description.options)}; build that model or train again"
     )
     load_strictly(model, state, path, cure)
-    return card
+    return description
 
 
-def read_tensors(path: Path | str) -> dict[str, Tensor]:
-    """Read a safetensors file onto the CPU.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        WeightsError: the file is cut short or is not safetensors.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"weights file {path} does not exist; check the path, nothing is downloaded")
-    try:
-        return load_file(path)
-    except (SafetensorError, ValueError) as error:
-        raise WeightsError(
-            f"{path} is not a complete safetensors file ({error}); copy or train it again"
-        ) from error
-
-
-def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: Path | str, cure: str) -> None:
-    """Load ``state`` into ``module`` when every name and shape fits, else change nothing.
+def load_model(folder: Path | str) -> tuple[nn.Module, ModelDescription]:
+    """Build the network a folder describes, load its weights and put it in eval mode.
 
     Raises:
-        WeightsError: names or shapes differ; the first few of each kind are listed, then ``cure``.
+        FileNotFoundError: a file is missing.
+        ValueError: the description names a model or option that does not exist.
+        WeightsError: a file is damaged or does not fit.
     """
-    own = module.state_dict()
-    problems = []
-    for what, names in (
-        ("missing", sorted(own.keys() - state.keys())),
-        ("unexpected", sorted(state.keys() - own.keys())),
-    ):
-        if names:
-            problems.append(f"{what} {_shorten(names)}")
-    shapes = [
-        f"{name} {tuple(state[name].shape)} where {tuple(own[name].shape)} is needed"
-        for name in own.keys() & state.keys()
-        if own[name].shape != state[name].shape
-    ]
-    if shapes:
-        problems.append(f"other shapes: {_shorten(sorted(shapes))}")
-    if problems:
-        raise WeightsError(f"{source} does not fit {type(module).__name__}: {'; '.join(problems)}. {cure}")
-    module.load_state_dict(dict(state))
-
-
-def load_encoder_weights(model: nn.Module, path: Path | str) -> None:
-    """Load a safetensors file into ``model.encoder``.
-
-    An encoder with a ``convert_state_dict`` method translates foreign names by it.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        WeightsError: damaged file, or weights of another encoder.
-    """
-    encoder = model.get_submodule("encoder")
-    state = read_tensors(path)
-    convert = getattr(encoder, "convert_state_dict", None)
-    try:
-        state = convert(state) if convert is not None else state
-    except KeyError as error:
-        raise WeightsError(
-            f"{path} does not hold weights of {type(encoder).__name__}: {error.args[0]}"
-        ) from error
-    load_strictly(encoder, state, path, "Give weights of the same encoder variant")
-
-
-def _shorten(items: list[str], limit: int = 5) -> str:
-    """Join the first few items and count the rest."""
-    rest = f" and {len(items) - limit} more" if len(items) > limit else ""
-    return ", ".join(items[:limit]) + rest
+    description = ModelDescription.read(Path(folder) / DESCRIPTION_NAME)
+    model = build_model(description.name, description.num_classes, None, **description.options)
+    load_weights(folder, model)
+    return model.eval(), description

@@ -1,0 +1,85 @@
+"""Tensors from safetensors files into modules, with errors that say what does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+
+class WeightsError(ValueError):
+    """Weights are damaged or belong to another network; the message names file, cause and cure."""
+
+
+def read_tensors(path: Path | str) -> dict[str, Tensor]:
+    """Read a safetensors file onto the CPU.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        WeightsError: the file is cut short or is not safetensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"weights file {path} does not exist; check the path, nothing is downloaded")
+    try:
+        return load_file(path)
+    except (SafetensorError, ValueError) as error:
+        raise WeightsError(
+            f"{path} is not a complete safetensors file ({error}); copy or train it again"
+        ) from error
+
+
+def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: Path | str, cure: str) -> None:
+    """Load ``state`` into ``module`` when every name and shape fits, else change nothing.
+
+    Raises:
+        WeightsError: names or shapes differ; the first few of each kind are listed, then ``cure``.
+    """
+    own = module.state_dict()
+    problems = []
+    for what, names in (
+        ("missing", sorted(own.keys() - state.keys())),
+        ("unexpected", sorted(state.keys() - own.keys())),
+    ):
+        if names:
+            problems.append(f"{what} {_shorten(names)}")
+    shapes = [
+        f"{name} {tuple(state[name].shape)} where {tuple(own[name].shape)} is needed"
+        for name in own.keys() & state.keys()
+        if own[name].shape != state[name].shape
+    ]
+    if shapes:
+        problems.append(f"other shapes: {_shorten(sorted(shapes))}")
+    if problems:
+        raise WeightsError(f"{source} does not fit {type(module).__name__}: {'; '.join(problems)}. {cure}")
+    module.load_state_dict(dict(state))
+
+
+def load_encoder_weights(model: nn.Module, path: Path | str) -> None:
+    """Load a safetensors file into ``model.encoder``.
+
+    An encoder with a ``convert_state_dict`` method translates foreign names by it.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        WeightsError: damaged file, or weights of another encoder.
+    """
+    encoder = model.get_submodule("encoder")
+    state = read_tensors(path)
+    convert = getattr(encoder, "convert_state_dict", None)
+    try:
+        state = convert(state) if convert is not None else state
+    except KeyError as error:
+        raise WeightsError(
+            f"{path} does not hold weights of {type(encoder).__name__}: {error.args[0]}"
+        ) from error
+    load_strictly(encoder, state, path, "Give weights of the same encoder variant")
+
+
+def _shorten(items: list[str], limit: int = 5) -> str:
+    """Join the first few items and count the rest."""
+    rest = f" and {len(items) - limit} more" if len(items) > limit else ""
+    return ", ".join(items[:limit]) + rest

@@ -44,28 +44,18 @@ def synth(
     from cadnet.synthesis.staging import SynthesisError
     from cadnet.synthesis.writer import write_dataset
 
+    values = {"subset": subset, "size": size, "seed": seed, "patterns": str(patterns)}
+    values |= {"defective_per_pattern": per_pattern, "clean_per_pattern": per_pattern}
     try:
-        params = SynLCDParams.model_validate(
-            {
-                "subset": subset,
-                "size": size,
-                "defective_per_pattern": per_pattern,
-                "clean_per_pattern": per_pattern,
-                "seed": seed,
-                "patterns": str(patterns),
-                "split_list": str(split_list),
-            }
-        )
+        params = SynLCDParams.model_validate({**values, "split_list": str(split_list)})
     except ValidationError as error:
-        text = "; ".join(
-            f"--{str(item['loc'][0]).replace('_', '-')} {item['input']!r}: {item['msg']}"
-            for item in error.errors()
-        )
-        fail(text, 2)
+        names = {"defective_per_pattern": "per-pattern", "clean_per_pattern": "per-pattern"}
+        wrong = {str(item["loc"][0]): f"{item['input']!r}: {item['msg']}" for item in error.errors()}
+        fail("; ".join(sorted({f"--{names.get(key, key)} {text}" for key, text in wrong.items()})), 2)
     try:
         write_dataset(params, out, workers=workers, progress=True)
     except KeyboardInterrupt:
         fail("interrupted; run the same command again to go on", 130)
     except (PatternError, SynthesisError, OSError, ValueError) as error:
         fail(error)
-    typer.echo(f"wrote {out}", err=True)
+    typer.echo(f"{out} is complete", err=True)

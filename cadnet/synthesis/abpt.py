@@ -98,8 +98,8 @@ def draw_abpt(
 ) -> list[AbptDefect]:
     """Draw the abnormal points of one sample on ``canvas`` as class ``label`` and return them.
 
-    ``edges``: (n, 2) x, y, n > 0. The edge points are clustered with a random K; some clusters become defects,
-    each a few neighbouring points of the cluster drawn as dots of one random colour, scale and opacity.
+    ``edges``: (n, 2) x, y, n > 0. The edge points are clustered with a random K; some clusters become
+    defects, each a few neighbouring points of the cluster as dots of one random colour, scale and opacity.
     """
     if len(edges) > SAMPLED_POINTS:
         edges = edges[rng.integers(len(edges), size=SAMPLED_POINTS)]

@@ -21,8 +21,8 @@ from cadnet.images import encode_png
 from cadnet.synthesis.generator import CLASSES, SynLCDGenerator
 from cadnet.synthesis.staging import SynthesisError, Written, image_path, mask_path, write_file
 
-CHUNK = 8
-"""Samples per task: small enough for a smooth bar and a short loss on a kill."""
+CHUNK_PIXELS = 8 * 512 * 512
+"""Pixels per task: few enough for a smooth bar, a quick Ctrl-C and a short loss on a kill."""
 PARENT_SECONDS = 0.5
 """How often a drawing process looks whether its parent still lives."""
 
@@ -67,7 +67,8 @@ def paint_all(
         SynthesisError: a process was ended from outside.
         OSError: the disk is full or cannot be written.
     """
-    chunks = [jobs[i : i + CHUNK] for i in range(0, len(jobs), CHUNK)]
+    length = min(64, max(1, CHUNK_PIXELS // params.size**2))
+    chunks = [jobs[i : i + length] for i in range(0, len(jobs), length)]
     if workers == 1 or len(chunks) < 2:
         painter = Painter(params, patterns, root)
         for chunk in chunks:

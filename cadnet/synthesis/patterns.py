@@ -58,9 +58,7 @@ def load_patterns(
             wrong.append(str(error))
             continue
         if image.shape[0] != image.shape[1]:
-            wrong.append(
-                f"image {folder / name}.png is {image.shape[1]} x {image.shape[0]} and must be square"
-            )
+            wrong.append(f"image {folder / name}.png is {image.shape[1]} x {image.shape[0]}, not square")
             continue
         if image.shape[0] != size:
             way = cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_CUBIC

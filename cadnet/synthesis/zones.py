@@ -173,7 +173,10 @@ def text_block(
         tall = rows[i + 1] - rows[i]
         (unit_width, unit_height), _ = cv2.getTextSize(line, font, 1.0, 1)
         scale = min((width - 2 * margin) / unit_width, 0.62 * tall / unit_height)
-        origin = (margin, margin + rows[i] + round(0.72 * tall))
         weight = 2 if scale > 1 else 1
+        # Glyphs do not scale in proportion, so the size found is checked and, rarely, lowered.
+        while cv2.getTextSize(line, font, scale, weight)[0][0] > width - 2 * margin and scale > 0.1:
+            scale *= 0.97
+        origin = (margin, margin + rows[i] + round(0.72 * tall))
         cv2.putText(out, line, origin, font, scale, inks[i % len(inks)], weight, cv2.LINE_AA)
     return out

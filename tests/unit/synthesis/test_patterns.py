@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from cadnet.images import write_png
+from cadnet.synthesis.patterns import PATTERN_NAMES, PatternError, load_patterns, main, save_patterns
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("skimage")
+    folder = tmp_path_factory.mktemp("patterns")
+    save_patterns(folder, 256)
+    return folder
+
+
+def test_ten_different_patterns_with_five_zones(drawn: Path) -> None:
+    patterns = load_patterns(drawn, 256)
+    assert tuple(patterns) == PATTERN_NAMES
+    pictures = list(patterns.values())
+    for i, one in enumerate(pictures):
+        assert one.shape == (256, 256, 3) and one.dtype == np.uint8
+        for other in pictures[i + 1 :]:
+            assert (one != other).any(axis=-1).mean() > 0.3
+        # Top left: few pure colours. Bottom left: grey only. Bottom right: a photograph with many colours.
+        assert len(np.unique(one[:100, :110].reshape(-1, 3), axis=0)) <= 10
+        assert (np.ptp(one[180:, :110].astype(int), axis=-1) == 0).all()
+        assert len(np.unique(one[180:, 150:].reshape(-1, 3), axis=0)) > 150
+
+
+def test_patterns_are_the_same_bytes_again(drawn: Path, tmp_path: Path) -> None:
+    for path in save_patterns(tmp_path, 256):
+        assert path.read_bytes() == (drawn / path.name).read_bytes()
+
+
+def test_no_photograph_is_shared_between_splits() -> None:
+    from cadnet.synthesis.designs import PATTERNS
+
+    sources = [design.picture.source for design in PATTERNS]
+    train, val, test = set(sources[:6]), set(sources[6:7]), set(sources[7:])
+    assert not (train & val or train & test or val & test)
+
+
+def test_loading_resizes(drawn: Path) -> None:
+    whole = load_patterns(drawn, 256, ["03"])["03"]
+    half = load_patterns(drawn, 128, ["03"])["03"]
+    means = whole.reshape(128, 2, 128, 2, 3).astype(float).mean(axis=(1, 3))
+    assert np.abs(half - means).max() <= 0.51
+    assert load_patterns(drawn, 300, ["03"])["03"].shape == (300, 300, 3)
+
+
+def test_all_unusable_patterns_are_named_with_the_cure(tmp_path: Path) -> None:
+    good = np.full((64, 64, 3), 90, np.uint8)
+    write_png(tmp_path / "01.png", good)
+    whole = (tmp_path / "01.png").read_bytes()
+    (tmp_path / "02.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "03.png").write_bytes(b"")
+    write_png(tmp_path / "04.png", good[:32])
+    with pytest.raises(PatternError) as caught:
+        load_patterns(tmp_path, 64, ["01", "02", "03", "04", "05"])
+    text = str(caught.value)
+    assert text.startswith("4 of 5 clean patterns")
+    assert "02.png is cut short" in text and "03.png cannot be decoded" in text
+    assert "04.png is 64 x 32, not square" in text and "05.png does not exist" in text
+    assert "dvc pull data.dvc" in text and "cadnet.synthesis.patterns --out" in text
+
+
+def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("skimage")
+    with pytest.raises(SystemExit) as ended:
+        main(["--out", str(tmp_path / "out"), "--size", "64"])
+    assert ended.value.code == 0 and "wrote 10 patterns" in capsys.readouterr().err
+    assert cv2.imread(str(tmp_path / "out" / "10.png")).shape == (64, 64, 3)
+
+
+def test_missing_scikit_image_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    with pytest.raises(SystemExit) as ended:
+        main(["--out", str(tmp_path / "out")])
+    assert ended.value.code == 1 and "pip install 'cadnet[patterns]'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

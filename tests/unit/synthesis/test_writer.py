@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+import csv
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cadnet.config import SynLCDParams
+from cadnet.files import file_digest, read_json
+from cadnet.images import read_image, read_mask, write_png
+from cadnet.synthesis import painting
+from cadnet.synthesis.generator import SynLCDGenerator
+from cadnet.synthesis.patterns import PatternError, load_patterns
+from cadnet.synthesis.staging import Staging, SynthesisError
+from cadnet.synthesis.writer import read_splits, write_dataset
+
+WRITE = """
+import sys
+from pathlib import Path
+from cadnet.config import SynLCDParams
+from cadnet.synthesis.writer import write_dataset
+if __name__ == "__main__":
+    params = SynLCDParams.model_validate_json(Path(sys.argv[1]).read_text())
+    write_dataset(params, sys.argv[2], workers=int(sys.argv[3]))
+"""
+
+
+def tree(root: Path) -> dict[str, str]:
+    """Every file below ``root``, hidden ones too, with its digest."""
+    return {str(path.relative_to(root)): file_digest(path) for path in root.rglob("*") if path.is_file()}
+
+
+def rows(root: Path) -> list[dict[str, str]]:
+    with (root / "manifest.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def start(tmp_path: Path, params: SynLCDParams, out: Path, workers: int) -> subprocess.Popen[bytes]:
+    (tmp_path / "write.py").write_text(WRITE)
+    (tmp_path / "params.json").write_text(params.model_dump_json())
+    command = [sys.executable, "write.py", "params.json", str(out), str(workers)]
+    return subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, start_new_session=True)
+
+
+def test_a_dataset_follows_the_data_contract(material: SynLCDParams, tmp_path: Path) -> None:
+    out = write_dataset(material, tmp_path / "out")
+    assert sorted(path.name for path in out.iterdir()) == [
+        "checksums.csv", "dataset.json", "images", "manifest.csv", "masks", "references",
+    ]  # fmt: skip
+    table = rows(out)
+    assert list(table[0]) == [
+        "sample_id", "image", "reference", "mask", "split", "subset", "group", "has_defect",
+        "width", "height", "n_line", "n_abpt",
+    ]  # fmt: skip
+    expected = [
+        f"mixed-{p}-{k}{i:04d}" for p in ("01", "02", "03") for k, n in (("d", 4), ("c", 3)) for i in range(n)
+    ]
+    assert [row["sample_id"] for row in table] == expected
+    assert {row["group"]: row["split"] for row in table} == {"01": "train", "02": "val", "03": "test"}
+    drawing = SynLCDGenerator(load_patterns(material.patterns, material.size, ["01", "02", "03"]), material)
+    for row in table:
+        mask = read_mask(out / row["mask"], 2)
+        sample = drawing.sample(row["group"], int(row["sample_id"][-4:]), row["has_defect"] == "True")
+        assert (mask == sample.mask).all() and (read_image(out / row["image"]) == sample.image).all()
+        assert (read_image(out / row["reference"]) == sample.reference).all()
+        assert [int(row["n_line"]), int(row["n_abpt"])] == [int((mask == c).sum()) for c in (1, 2)]
+        assert (int(row["width"]), int(row["height"])) == mask.shape
+        assert row["has_defect"] == str("-d" in row["sample_id"]) == str(bool(mask.any()))
+    info = read_json(out / "dataset.json")
+    assert (
+        info["name"] == "synlcd-mixed" and info["classes"] == ["line", "abpt"] and len(info["palette"]) == 2
+    )
+    assert info["counts"] == {"samples": 21, "defective": 12, "train": 7, "val": 7, "test": 7}
+    assert info["sources"]["01"] == file_digest(Path(material.patterns) / "01.png")
+    assert str(tmp_path) not in (out / "dataset.json").read_text()
+
+
+def test_bytes_do_not_depend_on_the_number_of_workers(
+    material: SynLCDParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(painting, "CHUNK_PIXELS", 3 * 96 * 96)
+    one = write_dataset(material, tmp_path / "one", workers=1)
+    three = write_dataset(material, tmp_path / "three", workers=3)
+    assert tree(one) == tree(three)
+
+
+def test_killed_at_random_moments_and_run_again_it_ends_the_same(
+    material: SynLCDParams, tmp_path: Path
+) -> None:
+    params = material.model_copy(update={"defective_per_pattern": 80, "clean_per_pattern": 40})
+    whole = tree(write_dataset(params, tmp_path / "whole"))
+    out = tmp_path / "out"
+    chance = random.Random(4)
+    kept = []
+    for _ in range(3):
+        process = start(tmp_path, params, out, 1)
+        staged = len(list(tmp_path.glob(".out.partial-*/images/*.png")))
+        deadline = time.monotonic() + 30
+        # Killed a random moment after it has started to add samples.
+        while process.poll() is None and time.monotonic() < deadline:
+            if len(list(tmp_path.glob(".out.partial-*/images/*.png"))) > staged:
+                break
+            time.sleep(0.01)
+        time.sleep(chance.random() * 0.3)
+        process.kill()
+        process.wait()
+        kept.append(len(list(tmp_path.glob(".out.partial-*/images/*.png"))))
+        assert not out.exists() or tree(out) == whole
+    assert 0 < kept[0] <= 360
+    write_dataset(params, out)
+    assert tree(out) == whole
+    assert [path.name for path in tmp_path.glob(".*")] == [], "nothing hidden is left beside the dataset"
+
+
+def test_processes_end_when_their_parent_is_killed(material: SynLCDParams, tmp_path: Path) -> None:
+    params = material.model_copy(update={"defective_per_pattern": 20000})
+    process = start(tmp_path, params, tmp_path / "out", 2)
+    deadline = time.monotonic() + 40
+    while not list(tmp_path.glob(".out.partial-*/images/*.png")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    while members(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert members(process.pid) == []
+
+
+def members(session: int) -> list[int]:
+    """Living processes of a session."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = entry.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[3]) == session and fields[0] != "Z":
+            found.append(int(entry.parent.name))
+    return found
+
+
+def test_interrupt_keeps_finished_samples(material: SynLCDParams, tmp_path: Path) -> None:
+    params = material.model_copy(update={"defective_per_pattern": 20000})
+    process = start(tmp_path, params, tmp_path / "out", 2)
+    deadline = time.monotonic() + 40
+    journal = ".out.partial-*/journal.jsonl"
+    while not any(path.stat().st_size for path in tmp_path.glob(journal)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode != 0 and errors.decode().rstrip().endswith("KeyboardInterrupt")
+    (staged,) = tmp_path.glob(".out.partial-*[0-9a-f]")
+    with Staging(tmp_path / "out", staged.name.rsplit("-", 1)[1]) as staging:
+        assert len(staging.open()) > 0
+    assert not (tmp_path / "out").exists() and members(process.pid) == []
+
+
+def test_broken_samples_of_an_earlier_run_are_drawn_again(
+    material: SynLCDParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tree(write_dataset(material, tmp_path / "whole"))
+    staged = fill_the_disk(material, tmp_path / "out", monkeypatch, after=18)
+    done = sorted((staged / "images").glob("*.png"))
+    assert len(done) == 18
+    done[0].write_bytes(done[0].read_bytes()[:-7])
+    done[1].unlink()
+    journal = staged / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-20])
+    (staged / "images" / ".mixed-01-d0000.png.12345").write_bytes(b"left by a killed process")
+    assert tree(write_dataset(material, tmp_path / "out")) == whole
+
+
+def fill_the_disk(params: SynLCDParams, out: Path, monkeypatch: pytest.MonkeyPatch, after: int) -> Path:
+    """Write a dataset on a disk that is full ``after`` some samples and return the staging folder."""
+    written = 0
+
+    def write(path: Path, data: bytes) -> str:
+        nonlocal written
+        written += path.parent.name == "images"
+        if written > after:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        return original(path, data)
+
+    original = painting.write_file
+    with monkeypatch.context() as patch:
+        patch.setattr(painting, "write_file", write)
+        patch.setattr(painting, "CHUNK_PIXELS", 2 * params.size**2)
+        with pytest.raises(
+            SynthesisError, match=r"disk that holds .* is full; free some space and run again"
+        ):
+            write_dataset(params, out)
+    assert not out.exists()
+    (staged,) = out.parent.glob(f".{out.name}.partial-*[0-9a-f]")
+    return staged
+
+
+def test_a_finished_dataset_is_kept_and_a_damaged_one_replaced(
+    material: SynLCDParams, tmp_path: Path
+) -> None:
+    out = write_dataset(material, tmp_path / "out")
+    before, times = tree(out), {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
+    write_dataset(material, out)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.png")} == times
+    (out / "images" / "mixed-02-d0001.png").write_bytes(b"damaged")
+    write_dataset(material, out)
+    assert tree(out) == before
+
+
+def test_other_parameters_replace_the_dataset_and_clear_its_leftovers(
+    material: SynLCDParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_the_disk(material.model_copy(update={"seed": 5}), tmp_path / "out", monkeypatch, after=4)
+    write_dataset(material, tmp_path / "out")
+    write_dataset(material.model_copy(update={"subset": "line"}), tmp_path / "out")
+    assert {row["subset"] for row in rows(tmp_path / "out")} == {"line"}
+    assert all(row["n_abpt"] == "0" for row in rows(tmp_path / "out"))
+    assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+def test_a_changed_pattern_makes_another_dataset(material: SynLCDParams, tmp_path: Path) -> None:
+    out = write_dataset(material, tmp_path / "out")
+    digest = read_json(out / "dataset.json")["digest"]
+    write_png(
+        Path(material.patterns) / "02.png", np.roll(read_image(Path(material.patterns) / "02.png"), 9, 0)
+    )
+    assert read_json(write_dataset(material, out) / "dataset.json")["digest"] != digest
+
+
+def test_a_folder_that_is_no_dataset_is_left_alone(material: SynLCDParams, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(SynthesisError, match="mine exists and is no SynLCD dataset"):
+        write_dataset(material, tmp_path / "mine")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+    (tmp_path / "empty").mkdir()
+    assert len(rows(write_dataset(material, tmp_path / "empty"))) == 21
+
+
+def test_two_writers_of_one_dataset(material: SynLCDParams, tmp_path: Path) -> None:
+    with (
+        Staging(tmp_path / "out", "0" * 16),
+        pytest.raises(SynthesisError, match="another process is writing"),
+        Staging(tmp_path / "out", "0" * 16),
+    ):
+        pass
+
+
+def test_bad_arguments_are_named_before_anything_is_written(material: SynLCDParams, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(SynthesisError, match="workers is 0"):
+        write_dataset(material, out, workers=0)
+    with pytest.raises(SynthesisError, match="both 0"):
+        write_dataset(material.model_copy(update={"defective_per_pattern": 0, "clean_per_pattern": 0}), out)
+    (Path(material.patterns) / "02.png").unlink()
+    with pytest.raises(PatternError, match=r"1 of 3 clean patterns.*02\.png does not exist.*dvc pull"):
+        write_dataset(material, out)
+    assert not out.exists() and not list(tmp_path.glob(".out*"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "must start with the line pattern,split"),
+        ("name,split\n01,train\n", "must start with the line pattern,split"),
+        ("pattern,split\n01,train\n02,trian\n", r"line 3: '02,trian'"),
+        ("pattern,split\n01,train\n01,test\n", r"line 3: '01,test'; give every pattern once"),
+        ("pattern,split\n01\n", r"line 2: '01'"),
+    ],
+)
+def test_wrong_split_lists(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "splits.csv").write_text(text)
+    with pytest.raises(SynthesisError, match=message):
+        read_splits(tmp_path / "splits.csv")
+
+
+def test_missing_split_list(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="git checkout"):
+        read_splits(tmp_path / "splits.csv")

@@ -96,6 +96,7 @@ def render_report(data: ReportData) -> str:
         lstrip_blocks=True,
     )
     environment.filters["data_uri"] = data_uri
+    environment.filters["least_width"] = least_width
     environment.filters["number"] = number
     environment.filters["frame"] = frame_table
     environment.globals["slice_titles"] = SLICE_TITLES
@@ -135,6 +136,12 @@ def dataset_view(report: DatasetReport, scale: str) -> DatasetView:
 def data_uri(picture: Picture) -> str:
     """A picture's bytes as a ``data:`` address."""
     return "data:image/png;base64," + base64.b64encode(picture.png).decode("ascii")
+
+
+def least_width(picture: Picture) -> int:
+    """The least width, in CSS pixels, at which a sheet can still be read: three quarters of its own."""
+    # A PNG's width stands big-endian at byte 16, in the header chunk that always comes first.
+    return int.from_bytes(picture.png[16:20], "big") * 3 // 4
 
 
 def number(value: float | None, digits: int = 1, *, signed: bool = False) -> str:

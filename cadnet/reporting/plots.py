@@ -39,6 +39,7 @@ FURTHER_COLOURS = ("#2f4b7c", "#c9a227", "#3f8f7f", "#a05d8c", "#55606b", "#b065
 
 INK, FAINT = "#2a3036", "#d9dee3"
 PAPER_MARK = "paper, at its full scale"
+LEGEND_INSIDE = 4
 DASHES = ("-", "--", "-.", ":")
 
 
@@ -160,16 +161,7 @@ def iou_bar_figure(runs: Sequence[MethodRun], published: str | None, scale: str)
     axes.invert_yaxis()
     axes.set(xlabel="IoU, pooled over the test images (%)", xlim=(0, 100))
     axes.grid(axis="y", visible=False)
-    handles, labels = axes.get_legend_handles_labels()
-    order = sorted(range(len(labels)), key=lambda i: labels[i] == PAPER_MARK)
-    figure.legend(
-        [handles[i] for i in order],
-        [labels[i] for i in order],
-        loc="outside lower center",
-        ncols=2,
-        frameon=False,
-        fontsize=9,
-    )
+    _legend_below(figure, axes)
     return figure
 
 
@@ -208,5 +200,18 @@ def _marks(points: int) -> dict[str, Any]:
 
 
 def _legend(axes: Axes, loc: Any) -> None:
-    if axes.get_legend_handles_labels()[0]:
+    """A legend inside the axes while it is short; longer it would cover the lines and goes below."""
+    entries = len(axes.get_legend_handles_labels()[0])
+    figure = axes.figure
+    if entries > LEGEND_INSIDE and isinstance(figure, Figure):
+        figure.set_figheight(figure.get_figheight() + 0.2 * ((entries + 1) // 2))
+        _legend_below(figure, axes)
+    elif entries:
         axes.legend(loc=loc, fontsize=9, framealpha=0.85, edgecolor="none")
+
+
+def _legend_below(figure: Figure, axes: Axes) -> None:
+    """A legend under the axes in two columns, the paper's mark last."""
+    entries = sorted(zip(*axes.get_legend_handles_labels(), strict=True), key=lambda e: e[1] == PAPER_MARK)
+    handles, labels = zip(*entries, strict=True)
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9)

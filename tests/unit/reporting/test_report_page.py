@@ -13,7 +13,7 @@ import pytest
 from report_fakes import SCALE, fake_report, fake_run
 
 from cadnet.reporting.data import Link, ReportData, Section
-from cadnet.reporting.html import dataset_view, number, render_report, write_report
+from cadnet.reporting.html import dataset_view, least_width, number, render_report, write_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 OPTIONS = (
@@ -170,6 +170,12 @@ def test_numbers_are_written_for_readers() -> None:
     assert number(None) == number(float("nan")) == "–"
     assert number(-1.25, 2) == "−1.25"
     assert number(3.0, signed=True) == "+3.0"
+
+
+def test_sheets_never_shrink_below_reading_size(report: ReportData, page: str) -> None:
+    sheet = report.datasets[0].overlays[0]
+    assert least_width(sheet) == (6 + 6 * 198) * 3 // 4
+    assert f"min-width: {least_width(sheet)}px" in page
 
 
 def browse(folder: Path, page: Path, *more: str) -> subprocess.CompletedProcess[str]:

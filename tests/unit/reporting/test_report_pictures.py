@@ -159,6 +159,15 @@ def test_bars_carry_the_papers_marks() -> None:
     assert not iou_bar_figure(fake_runs(1), None, SCALE).axes[0].lines
 
 
+def test_long_legends_go_below_the_axes() -> None:
+    line = curve(np.array([[6, 2, 0, 0], [0, 1, 0, 3]]))
+    short = fscore_threshold_figure(dict.fromkeys("abcd", line), "line", "Line (scale; seed 0)")
+    long = fscore_threshold_figure(dict.fromkeys("abcde", line), "line", "Line (scale; seed 0)")
+    assert short.axes[0].get_legend() is not None and not short.legends
+    assert long.axes[0].get_legend() is None and len(long.legends[0].get_texts()) == 5
+    assert long.get_figheight() > short.get_figheight()
+
+
 def test_methods_keep_their_colours() -> None:
     colours = method_colours(["SegFormer-B0", "CADNet", "Unet++", "CADNet (multiply)"])
     assert colours["CADNet"] == COLOURS["CADNet"]

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 
 class WeightsError(ValueError):
     """Weights are damaged or belong to another network; the message names file, cause and cure."""
+
+
+@contextmanager
+def _readable(path: Path | str) -> Iterator[Path]:
+    """Yield the path of an existing file; damage found while it is read becomes a ``WeightsError``."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"weights file {path} does not exist; check the path, nothing is downloaded")
+    try:
+        yield path
+    except (SafetensorError, ValueError) as error:
+        raise WeightsError(
+            f"{path} is not a complete safetensors file ({error}); copy or train it again"
+        ) from error
 
 
 def read_tensors(path: Path | str) -> dict[str, Tensor]:
@@ -21,15 +36,19 @@ def read_tensors(path: Path | str) -> dict[str, Tensor]:
         FileNotFoundError: there is no such file.
         WeightsError: the file is cut short or is not safetensors.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"weights file {path} does not exist; check the path, nothing is downloaded")
-    try:
-        return load_file(path)
-    except (SafetensorError, ValueError) as error:
-        raise WeightsError(
-            f"{path} is not a complete safetensors file ({error}); copy or train it again"
-        ) from error
+    with _readable(path) as file:
+        return load_file(file)
+
+
+def read_header(path: Path | str) -> dict[str, str]:
+    """Read the free texts in a safetensors file's header; empty when it has none.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        WeightsError: the file is cut short or is not safetensors.
+    """
+    with _readable(path) as file, safe_open(file, framework="pt") as content:
+        return dict(content.metadata() or {})
 
 
 def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: Path | str, cure: str) -> None:

@@ -1,7 +1,13 @@
-"""Trained networks on disk: ``weights.safetensors`` beside ``model.json``, no pickle."""
+"""Trained networks on disk: one ``weights.safetensors`` that describes itself, no pickle.
+
+The description (model name, options, classes, ...) lies in the header of the weights file, so the two are one
+atomic write and cannot come apart; ``model.json`` beside it is a copy for people and other tools and is never
+read back.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -11,20 +17,22 @@ from typing import Any, Self
 from safetensors.torch import save
 from torch import nn
 
-from cadnet.files import file_digest, read_json, write_bytes, write_json
+from cadnet.files import write_bytes, write_json
 from cadnet.models.factory import build_model
-from cadnet.models.tensors import WeightsError, load_strictly, read_tensors
+from cadnet.models.tensors import WeightsError, load_strictly, read_header, read_tensors
 
 WEIGHTS_NAME = "weights.safetensors"
 DESCRIPTION_NAME = "model.json"
 
+_HEADER_KEY = "cadnet"
+
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """What is needed to build the network a weights file belongs to, and where it came from.
+    """What is needed to build the network that weights belong to, and where they came from.
 
-    ``options`` are keyword options of ``build_model``; ``class_names`` name the defect classes 1..K; ``metadata``
-    is free for whoever trained (JSON values); ``weights_sha256`` ties the description to its weights.
+    ``options`` are keyword options of ``build_model``; ``class_names`` name the defect classes 1..K;
+    ``metadata`` is free for whoever trained (JSON values).
     """
 
     name: str
@@ -33,7 +41,6 @@ class ModelDescription:
     class_names: Sequence[str]
     metadata: Mapping[str, Any]
     project_version: str
-    weights_sha256: str
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not isinstance(self.num_classes, int):
@@ -44,20 +51,24 @@ class ModelDescription:
             )
 
     @classmethod
-    def read(cls, path: Path | str) -> Self:
-        """Read a ``model.json``.
+    def read(cls, folder: Path | str) -> Self:
+        """Read the description in the header of a folder's weights file.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            WeightsError: the file is not JSON, or has missing, unknown or ill-typed entries.
+            FileNotFoundError: there is no weights file.
+            WeightsError: the file is damaged, or was not written by ``save_weights``.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"model description {path} does not exist; give a folder training wrote")
+        path = Path(folder) / WEIGHTS_NAME
+        text = read_header(path).get(_HEADER_KEY)
+        if text is None:
+            raise WeightsError(
+                f"{path} does not say which model it is of; give weights that this project saved, or use "
+                "encoder_weights for those of an encoder alone"
+            )
         try:
-            return cls(**read_json(path))
+            return cls(**json.loads(text))
         except (ValueError, TypeError) as error:
-            raise WeightsError(f"{path} is not a model description: {error}; train again") from error
+            raise WeightsError(f"{path} describes no model of this version: {error}; train again") from error
 
 
 def save_weights(
@@ -70,10 +81,9 @@ def save_weights(
     class_names: Sequence[str] = (),
     metadata: Mapping[str, Any] | None = None,
 ) -> ModelDescription:
-    """Write the weights, then their description, each atomically, and return the description.
+    """Write weights and description as one atomic file, then the readable copy of the description.
 
-    The description carries the digest of its weights: a crash between the two files leaves a pair that loading
-    refuses, never one that loads wrongly. Equal weights and arguments give equal bytes.
+    Equal weights and arguments give equal bytes.
 
     Args:
         folder: created when missing; existing files are replaced.
@@ -90,7 +100,6 @@ def save_weights(
     """
     folder = Path(folder)
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    write_bytes(folder / WEIGHTS_NAME, save(state))
     description = ModelDescription(
         name=name,
         num_classes=num_classes,
@@ -98,8 +107,9 @@ def save_weights(
         class_names=list(class_names),
         metadata=dict(metadata or {}),
         project_version=version("cadnet"),
-        weights_sha256=file_digest(folder / WEIGHTS_NAME),
     )
+    header = json.dumps(asdict(description), allow_nan=False, sort_keys=True)
+    write_bytes(folder / WEIGHTS_NAME, save(state, metadata={_HEADER_KEY: header}))
     write_json(folder / DESCRIPTION_NAME, asdict(description))
     return description
 
@@ -108,19 +118,12 @@ def load_weights(folder: Path | str, model: nn.Module) -> ModelDescription:
     """Load a folder written by ``save_weights`` into ``model``; nothing changes on error.
 
     Raises:
-        FileNotFoundError: a file is missing.
-        WeightsError: a file is damaged, the two do not belong together, or the weights are of another network
-            or another number of classes.
+        FileNotFoundError: there is no weights file.
+        WeightsError: the file is damaged, or the weights are of another network or number of classes.
     """
-    folder = Path(folder)
-    description = ModelDescription.read(folder / DESCRIPTION_NAME)
-    path = folder / WEIGHTS_NAME
+    description = ModelDescription.read(folder)
+    path = Path(folder) / WEIGHTS_NAME
     state = read_tensors(path)
-    if file_digest(path) != description.weights_sha256:
-        raise WeightsError(
-            f"{path} is not the file that {DESCRIPTION_NAME} beside it describes (digests differ); "
-            "train or copy both again"
-        )
     cure = (
         f"The weights are of model {description.name!r} with {description.num_classes} defect classes and "
         f"options {dict(description.options)}; build that model or train again"
@@ -133,11 +136,13 @@ def load_model(folder: Path | str) -> tuple[nn.Module, ModelDescription]:
     """Build the network a folder describes, load its weights and put it in eval mode.
 
     Raises:
-        FileNotFoundError: a file is missing.
-        ValueError: the description names a model or option that does not exist.
-        WeightsError: a file is damaged or does not fit.
+        FileNotFoundError: there is no weights file.
+        WeightsError: the file is damaged, does not fit, or names a model or option that does not exist here.
     """
-    description = ModelDescription.read(Path(folder) / DESCRIPTION_NAME)
-    model = build_model(description.name, description.num_classes, None, **description.options)
+    description = ModelDescription.read(folder)
+    try:
+        model = build_model(description.name, description.num_classes, None, **description.options)
+    except ValueError as error:
+        raise WeightsError(f"{Path(folder) / WEIGHTS_NAME} cannot be built here: {error}") from error
     load_weights(folder, model)
     return model.eval(), description

@@ -146,6 +146,21 @@ def members(session: int) -> list[int]:
     return found
 
 
+def test_a_killed_drawing_process_is_explained(material: SynLCDParams, tmp_path: Path) -> None:
+    params = material.model_copy(update={"defective_per_pattern": 20000})
+    process = start(tmp_path, params, tmp_path / "out", 2)
+    deadline = time.monotonic() + 40
+    while not list(tmp_path.glob(".out.partial-*/images/*.png")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    drawing = [
+        pid for pid in members(process.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    os.kill(drawing[0], signal.SIGKILL)
+    _, errors = process.communicate(timeout=30)
+    assert "SynthesisError: a drawing process ended unexpectedly" in errors.decode()
+    assert members(process.pid) == [] and list(tmp_path.glob(".out.partial-*/images/*.png"))
+
+
 def test_interrupt_keeps_finished_samples(material: SynLCDParams, tmp_path: Path) -> None:
     params = material.model_copy(update={"defective_per_pattern": 20000})
     process = start(tmp_path, params, tmp_path / "out", 2)

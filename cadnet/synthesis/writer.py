@@ -72,14 +72,7 @@ def write_dataset(
         with Staging(out, info["digest"]) as staging:
             if _complete(out, info["digest"]):
                 return out
-            done = staging.open()
-            todo = [job for job in jobs if _name(params, job) not in done]
-            title = f"SynLCD {params.subset} {params.size} px"
-            with open_progress(progress, len(jobs), len(jobs) - len(todo), title) as bar:
-                for samples in paint_all(params, patterns, staging.root, todo, workers):
-                    staging.record(samples)
-                    done.update((written.sample_id, written) for written in samples)
-                    bar.advance(len(samples))
+            done = _draw(params, patterns, staging, jobs, workers, progress)
             for name, pattern in patterns.items():
                 write_file(staging.root / "references" / f"{name}.png", encode_png(pattern))
             _write_tables(params, staging.root, jobs, done, splits)
@@ -94,6 +87,26 @@ def write_dataset(
             f"the disk that holds {out} is full; free some space and run again, finished samples are kept"
         ) from error
     return out
+
+
+def _draw(
+    params: SynLCDParams,
+    patterns: dict[str, np.ndarray],
+    staging: Staging,
+    jobs: list[Job],
+    workers: int,
+    progress: bool,
+) -> dict[str, Written]:
+    """Draw what ``staging`` does not hold yet and return all samples by id."""
+    done = staging.open()
+    todo = [job for job in jobs if _name(params, job) not in done]
+    title = f"SynLCD {params.subset} {params.size} px"
+    with open_progress(progress, len(jobs), len(jobs) - len(todo), title) as bar:
+        for samples in paint_all(params, patterns, staging.root, todo, workers):
+            staging.record(samples)
+            done.update((written.sample_id, written) for written in samples)
+            bar.advance(len(samples))
+    return done
 
 
 def read_splits(path: Path | str) -> dict[str, str]:

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 LEVELS = 4
 _RATIO = 16
-_MIN_MAX_EPS = 1e-10
 
 
 class ChangeWeights(NamedTuple):
@@ -77,14 +76,20 @@ def change_map(distance: Tensor) -> Tensor:
     return torch.sigmoid(distance.detach())
 
 
-def min_max(x: Tensor) -> Tensor:
-    """Stretch each image of ``x`` (B, 1, h, w) to [0, 1]; a constant image gives zeros.
+def change_prior(distance: Tensor) -> Tensor:
+    """Return (delta - min) / (max - min) per image, delta = sigmoid(distance); in [0, 1], without gradient.
 
-    The authors' code stretches over the whole batch, which makes a sample's result depend on its neighbours;
-    per image is the same at batch size 1.
+    A constant image gives zeros. The authors' code takes minimum and maximum over the whole batch, which makes
+    a sample's result depend on its neighbours; per image is the same at batch size 1. Computed from 1 - delta =
+    sigmoid(-distance), which keeps its digits where delta has rounded to 1: an untrained encoder's distances
+    are around 20, and stretching the rounded delta would give zeros everywhere and stop all learning.
+
+    Args:
+        distance: (B, 1, h, w), non-negative, float32.
     """
-    low, high = x.amin(dim=(1, 2, 3), keepdim=True), x.amax(dim=(1, 2, 3), keepdim=True)
-    return (x - low) / (high - low + _MIN_MAX_EPS)
+    rest = torch.sigmoid(-distance.detach())
+    low, high = rest.amin(dim=(1, 2, 3), keepdim=True), rest.amax(dim=(1, 2, 3), keepdim=True)
+    return (high - rest) / (high - low).clamp(min=torch.finfo(rest.dtype).tiny)
 
 
 def _mean_and_maximum(levels: Sequence[Tensor], delta: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -124,5 +129,5 @@ class MultiplyAttention(nn.Module):
 
     def forward(self, levels: Sequence[Tensor], distance: Tensor) -> ChangeWeights:
         """Weigh four level maps, each (B, C, h, w), by the distance (B, 1, h, w)."""
-        spatial = min_max(change_map(distance)).to(levels[0].dtype)
+        spatial = change_prior(distance).to(levels[0].dtype)
         return ChangeWeights(self.channel(*_mean_and_maximum(levels, None)), spatial=spatial)

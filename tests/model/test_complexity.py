@@ -1,0 +1,94 @@
+"""Sizes equal the published tables; counting rules on small networks; latency."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from cadnet.evaluation.complexity import count_macs, count_parameters, measure_latency
+from cadnet.models.factory import build_model
+
+PUBLISHED = [
+    # name, options, exact parameters, printed M, exact paper MACs in G, printed G (paper Tables 3 and 7)
+    ("segformer", {}, 3_715_939, "3.72", 6.3680, "6.37"),
+    ("cadnet", {"decoder": "none"}, 3_715_939, "3.72", 8.1586, "8.16"),
+    ("cadnet", {"decoder": "add"}, 3_896_867, "3.90", 8.2093, "8.21"),
+    ("cadnet", {"decoder": "multiply"}, 3_847_011, "3.85", 8.1924, "8.19"),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "parameters", "millions", "macs", "giga"), PUBLISHED)
+def test_sizes_equal_the_paper(
+    name: str, options: dict, parameters: int, millions: str, macs: float, giga: str
+) -> None:
+    network = build_model(name, 2, **options)
+    assert count_parameters(network) == parameters
+    assert f"{parameters / 1e6:.2f}" == millions
+    counts = count_macs(network, 512)
+    assert counts.paper / 1e9 == pytest.approx(macs, abs=5e-5)
+    assert f"{counts.paper / 1e9:.2f}" == giga
+    assert counts.executed < counts.full
+
+
+def test_full_counts_include_attention() -> None:
+    single = count_macs(build_model("segformer", 2), 512)
+    pair = count_macs(build_model("cadnet", 2, decoder="none"), 512)
+    assert single.full / 1e9 == pytest.approx(7.77, abs=0.005)
+    assert pair.full / 1e9 == pytest.approx(10.97, abs=0.01)
+    # Without the head the pair costs exactly twice; the head is the same.
+    assert pair.executed - single.executed == pair.full - single.full
+
+
+@pytest.mark.parametrize(("classes", "millions"), [(1, 3.8966), (6, 3.8979), (15, 3.9002)])
+def test_parameters_of_other_class_counts(classes: int, millions: float) -> None:
+    assert count_parameters(build_model("cadnet", classes)) / 1e6 == pytest.approx(millions, abs=5e-5)
+
+
+class Tiny(nn.Module):
+    """One of everything the counter knows, on a 4 x 4 image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 2, 3, padding=1), nn.BatchNorm2d(2), nn.ReLU(), nn.MaxPool2d(2)
+        )
+        self.linear, self.norm = nn.Linear(2, 5), nn.LayerNorm(5)
+
+    def forward(self, image: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.linear(self.layers(image).permute(0, 2, 3, 1)))
+
+
+def test_counting_rules_by_hand() -> None:
+    network = Tiny()
+    conv, relu, pool = 16 * 2 * (27 + 1), 32, 32
+    linear, norm = 4 * 5 * (2 + 1), 2 * 20
+    counts = count_macs(network, 4)
+    assert counts.paper == conv + relu + pool + linear + norm
+    assert counts.full == counts.executed == 16 * 2 * 27 + 4 * 5 * 2
+
+
+def test_counting_leaves_the_network_as_it_was() -> None:
+    network = build_model("cadnet", 2).train()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    count_macs(network, (64, 96))
+    assert network.training
+    assert not network.head.literal
+    assert not any(module._forward_hooks for module in network.modules())
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def test_parameters_can_be_counted_without_frozen_ones() -> None:
+    network = Tiny()
+    network.linear.requires_grad_(False)
+    assert count_parameters(network) - count_parameters(network, trainable_only=True) == 15
+
+
+def test_latency() -> None:
+    calls = []
+    latency = measure_latency(lambda: calls.append(1), batch=4, repeats=5, warmup=2)
+    assert len(calls) == 7
+    assert 0 < latency.median <= latency.p90
+    assert latency.throughput == pytest.approx(4 / latency.median)
+    with pytest.raises(ValueError, match="repeats"):
+        measure_latency(lambda: None, repeats=0)

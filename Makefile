@@ -33,7 +33,7 @@ $(READY): requirements.lock pyproject.toml
 
 repro: setup ## data, training, evaluation, report (PROFILE=name switches params first)
 	@$(if $(PROFILE),python -m pipelines.profile $(PROFILE),true)
-	dvc pull --quiet data.dvc
+	test -d data || dvc pull data.dvc
 	dvc repro
 	@echo "report: reports/index.html    runs: make ui"
 
@@ -56,7 +56,7 @@ profile: setup ## switch params.yaml to params/$(PROFILE).yaml
 	python -m pipelines.profile $(PROFILE)
 
 flow: setup ## the same as repro, as a Prefect flow
-	dvc pull --quiet data.dvc
+	test -d data || dvc pull data.dvc
 	python -m pipelines.flows.experiment
 
 ui: setup ## MLflow's page on http://127.0.0.1:5000

@@ -146,4 +146,4 @@ def _build_trainer(params: TrainParams, callbacks: list[L.Callback]) -> L.Traine
 def _quiet() -> None:
     """Silence advice that does not apply: batches come from the device, not from a DataLoader."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module=r"lightning\.", message=r".*(num_workers|logging interval).*")
+    warnings.filterwarnings("ignore", message=r".*(num_workers|logging interval|isinstance\(treespec).*")

@@ -1,9 +1,9 @@
 """Pairs per second of training and evaluation, beside what the machine's arithmetic would allow.
 
-    python -m bench.training [--size 128 --batch 8 --steps 20 --precision fp32|bf16 --compile --profile trace.json]
+    python -m bench.training [--size 128 --batch 8 --precision bf16 --compile --profile trace.json]
 
-The limit: the executed multiply-adds of a pair (three times that for training: forward and two backward products)
-at the rate this machine reaches in one large matrix product of the same precision.
+The limit: the executed multiply-adds of a pair (three times that for training: forward and two backward
+products) at the rate this machine reaches in one large matrix product of the same precision.
 """
 
 from __future__ import annotations
@@ -93,9 +93,8 @@ def train_step(
 
 def main() -> None:
     """Measure and print one line per method and phase."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--steps", type=int, default=20)

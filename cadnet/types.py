@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    # Only names in annotations: drawing and reading images must not pay for importing torch.
+    import numpy as np
+    import torch
+    from torch import Tensor
 
 IGNORE_INDEX = 255
 """Mask value of pixels that neither train nor score."""

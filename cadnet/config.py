@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
@@ -21,9 +22,9 @@ class ConfigError(ValueError):
 
 
 class Params(BaseModel):
-    """Base of all parameter groups: immutable, no unknown keys, no silent conversion."""
+    """Base of all parameter groups: immutable, no unknown keys, no silent conversion, no NaN or infinity."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Range(Params):
@@ -49,37 +50,53 @@ class Range(Params):
         return self.low + index * self.step
 
 
+def _within(lowest: float, highest: float) -> AfterValidator:
+    """Refuse a range that leaves [lowest, highest]."""
+
+    def check(value: Range) -> Range:
+        if value.low < lowest or value.high > highest:
+            raise ValueError(f"low and high must lie between {lowest:g} and {highest:g}")
+        return value
+
+    return AfterValidator(check)
+
+
+Opacity = Annotated[Range, _within(0.001, 1)]
+GreyLevels = Annotated[Range, _within(0, 255)]
+Count = Annotated[Range, _within(1, 1000)]
+
+
 class LineParams(Params):
     """Line defects (paper Table 1). Widths are pixels on a 512 px screen and scale with the size."""
 
-    areas: Annotated[tuple[int, ...], Field(min_length=1)] = (1, 2, 3, 4)
-    width: Range = Range(low=3, high=33, step=3)
-    opacity: Range = Range(low=0.1, high=1.0, step=0.1)
+    areas: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1, 2, 3, 4)
+    width: Annotated[Range, _within(1, 512)] = Range(low=3, high=33, step=3)
+    opacity: Opacity = Range(low=0.1, high=1.0, step=0.1)
 
 
 class AbptParams(Params):
     """Abnormal points (paper Table 1): clusters of edge points of a thresholded clean screen."""
 
-    grey_threshold: Range = Range(low=50, high=200, step=10)
-    clusters: Range = Range(low=8, high=24, step=1)
+    grey_threshold: GreyLevels = Range(low=50, high=200, step=10)
+    clusters: Count = Range(low=8, high=24, step=1)
     """K of K-means over the edge points."""
-    defects: Range = Range(low=1, high=6, step=1)
+    defects: Count = Range(low=1, high=6, step=1)
     """How many of the clusters become defects."""
-    points: Range = Range(low=1, high=12, step=1)
+    points: Count = Range(low=1, high=12, step=1)
     """Dots of one defect, taken from its cluster."""
     diameter: PositiveFloat = 8.0
     """Pixels of a dot at scale 1 on a 512 px screen."""
-    scale: Range = Range(low=0.5, high=2.0, step=0.25)
-    opacity: Range = Range(low=0.1, high=1.0, step=0.1)
+    scale: Annotated[Range, _within(0.01, 100)] = Range(low=0.5, high=2.0, step=0.25)
+    opacity: Opacity = Range(low=0.1, high=1.0, step=0.1)
 
 
 class ScreenParams(Params):
     """The screen's overall change sigma of Eq. 1 (paper Table 1)."""
 
-    brightness: Range = Range(low=1, high=6, step=1)
-    contrast: Range = Range(low=0.5, high=1.5, step=0.1)
-    iso_noise: Range = Range(low=0.1, high=1.0, step=0.1)
-    rgb_deviation: Range = Range(low=3, high=33, step=3)
+    brightness: Annotated[Range, _within(-255, 255)] = Range(low=1, high=6, step=1)
+    contrast: Annotated[Range, _within(0, 10)] = Range(low=0.5, high=1.5, step=0.1)
+    iso_noise: Annotated[Range, _within(0, 10)] = Range(low=0.1, high=1.0, step=0.1)
+    rgb_deviation: GreyLevels = Range(low=3, high=33, step=3)
     noise_sigma: PositiveFloat = 20.0
     """Standard deviation in grey levels of ISO noise at 100 %."""
     probability: Fraction = 0.5
@@ -159,9 +176,15 @@ class EvaluateParams(Params):
     batch_size: Positive = 16
     thresholds: Annotated[int, Field(ge=2)] = 100
     """Bins of the precision-recall and F-threshold curves."""
-    defect_sizes: tuple[float, ...] = (0.001, 0.01)
+    defect_sizes: tuple[Fraction, ...] = (0.001, 0.01)
     """Upper edges of the size slices, as shares of the image."""
     overlays: Positive = 8
+
+    @model_validator(mode="after")
+    def _sizes_ascend(self) -> Self:
+        if list(self.defect_sizes) != sorted(set(self.defect_sizes)):
+            raise ValueError(f"defect_sizes {list(self.defect_sizes)} must ascend; sort them")
+        return self
 
 
 class RunParams(Params):
@@ -171,7 +194,15 @@ class RunParams(Params):
     """Shown in every title, for example 'small scale: 128 px, 10 epochs'."""
     datasets: Annotated[tuple[Name, ...], Field(min_length=1)]
     methods: Annotated[tuple[Name, ...], Field(min_length=1)]
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Self:
+        for key in ("datasets", "methods", "seeds"):
+            values: tuple[Any, ...] = getattr(self, key)
+            if len(set(values)) < len(values):
+                raise ValueError(f"{key} {list(values)} names something twice; remove the repetition")
+        return self
 
 
 class ProjectParams(Params):
@@ -207,20 +238,52 @@ def load_params(path: Path | str = "params.yaml") -> ProjectParams:
     if not path.is_file():
         raise FileNotFoundError(f"parameter file {path} does not exist; run from the project's folder")
     try:
-        data = yaml.safe_load(path.read_text("utf-8"))
-    except yaml.YAMLError as error:
+        text = path.read_text("utf-8")
+        repeated = sorted(_repeated_keys(yaml.compose(text, yaml.SafeLoader)))
+        data = yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
+    if repeated:
+        # YAML readers take the last of two equal keys without a word.
+        raise ConfigError(f"{path}: given twice: {', '.join(repeated)}; keep one of each")
+    if not isinstance(data, dict):
+        raise ConfigError(
+            f"{path} is empty or holds no sections; restore it with `make profile PROFILE=default`"
+        )
     try:
-        # Through JSON because strict mode takes a list for a tuple only there.
-        return ProjectParams.model_validate_json(json.dumps(data))
+        # Through JSON because strict mode takes a list for a tuple only there; str for YAML's dates.
+        return ProjectParams.model_validate_json(json.dumps(data, default=str))
     except ValidationError as error:
         raise ConfigError(f"{path}: " + "; ".join(_explain(item) for item in error.errors())) from error
 
 
-def _explain(item: object) -> str:
+def _repeated_keys(node: yaml.Node | None, path: str = "") -> Iterator[str]:
+    """Dotted keys that occur twice in one mapping."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _repeated_keys(item, path)
+    elif isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            name = f"{path}{key.value}"
+            if name in seen:
+                yield name
+            seen.add(name)
+            yield from _repeated_keys(value, f"{name}.")
+
+
+def _explain(item: Any) -> str:
     """One pydantic error as 'key: what is wrong (got value)'."""
-    assert isinstance(item, dict)
-    key = ".".join(str(part) for part in item["loc"]) or "file"
-    if item["type"] == "extra_forbidden":
-        return f"{key}: unknown key; check its spelling or remove it"
-    return f"{key}: {item['msg']} (got {item.get('input')!r})" if key != "file" else str(item["msg"])
+    key = ".".join(str(part) for part in item["loc"])
+    prefix = f"{key}: " if key else ""
+    kind, value, message = item["type"], item.get("input"), item["msg"].removeprefix("Value error, ")
+    if kind == "extra_forbidden":
+        return f"{prefix}unknown key; check its spelling or remove it"
+    if kind == "missing":
+        return f"{prefix}missing; add it"
+    if kind == "value_error":
+        return f"{prefix}{message}"
+    if kind in ("float_type", "int_type") and isinstance(value, str) and value[:1] in "+-.0123456789":
+        # YAML 1.1 takes 1e-3 for text.
+        message += "; write it without quotes, and 1e-3 as 0.001"
+    return f"{prefix}{message} (got {value!r})"

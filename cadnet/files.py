@@ -96,16 +96,27 @@ def atomic_directory(path: Path | str) -> Iterator[Path]:
 
 
 def replace_directory(source: Path, target: Path) -> None:
-    """Rename ``source`` to ``target``, moving an existing ``target`` aside first and removing it after."""
-    for file in source.rglob("*"):
-        if file.is_file():
-            with file.open("rb") as handle:
+    """Rename ``source`` to ``target``, moving an existing ``target`` aside first and removing it after.
+
+    Both lie in the same directory. When the rename fails the old ``target`` is put back.
+    """
+    for entry in (*source.rglob("*"), source):
+        if entry.is_dir():
+            _fsync_directory(entry)
+        elif entry.is_file():
+            with entry.open("rb") as handle:
                 os.fsync(handle.fileno())
     old: Path | None = None
     if target.exists():
         old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
         target.replace(old / target.name)
-    source.replace(target)
+    try:
+        source.replace(target)
+    except OSError:
+        if old is not None:
+            (old / target.name).replace(target)
+            old.rmdir()
+        raise
     _fsync_directory(target.parent)
     if old is not None:
         shutil.rmtree(old, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import cv2
@@ -24,6 +25,12 @@ _GREY_PNG = (
 )  # fmt: skip
 
 
+MAX_PIXELS = 2**27
+"""Larger pictures are refused before decoding, which takes 3 bytes a pixel however small the file is."""
+_END_BYTES = 1024
+"""Where the end mark of a PNG is looked for; some programs write a few bytes after it."""
+
+
 class ImageError(ValueError):
     """An image file cannot be used; the message names the file and the cure."""
 
@@ -33,19 +40,43 @@ def decode(path: Path | str, flags: int) -> np.ndarray:
 
     Raises:
         FileNotFoundError: no such file.
-        ImageError: the file is empty, truncated or not an image.
+        ImageError: the file is empty, truncated, not an image or of more than ``MAX_PIXELS`` pixels.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"image {path} does not exist")
     data = np.fromfile(path, dtype=np.uint8)
-    # A cut-off PNG decodes to a half-grey picture without an error, so its end is checked first.
-    if data[:4].tobytes() == b"\x89PNG" and data[-8:-4].tobytes() != b"IEND":
+    # A cut-off PNG decodes to a half-grey picture without an error, so its end is looked for first.
+    if data[:4].tobytes() == b"\x89PNG" and b"IEND" not in data[-_END_BYTES:].tobytes():
         raise ImageError(f"image {path} is cut short; replace it with an intact copy")
-    image = cv2.imdecode(data, flags) if data.size else None
+    pixels = _pixels(data)
+    if pixels > MAX_PIXELS:
+        raise ImageError(f"image {path} has more than {MAX_PIXELS} pixels; cut it into smaller ones")
+    try:
+        image = cv2.imdecode(data, flags) if pixels else None
+    except cv2.error:
+        # Raised instead of None for sizes OpenCV does not take.
+        image = None
     if image is None:
         raise ImageError(f"image {path} cannot be decoded (empty, truncated or not an image); replace it")
     return image
+
+
+def _pixels(data: np.ndarray) -> int:
+    """Number of pixels from a file's header alone; 0 when it is no image."""
+    if data[:4].tobytes() == b"\x89PNG":
+        width, height = (int.from_bytes(data[at : at + 4].tobytes(), "big") for at in (16, 20))
+        return width * height
+    # Imported here because nearly all files are PNG.
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data.tobytes())) as header:
+            return header.width * header.height
+    except Image.DecompressionBombError:
+        return MAX_PIXELS + 1
+    except (OSError, ValueError, SyntaxError):
+        return 0
 
 
 def read_image(path: Path | str) -> np.ndarray:

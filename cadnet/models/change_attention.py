@@ -81,8 +81,9 @@ def change_prior(distance: Tensor) -> Tensor:
 
     A constant image gives zeros. The authors' code takes minimum and maximum over the whole batch, which
     makes a sample's result depend on its neighbours; per image is the same at batch size 1. Computed from
-    1 - delta = sigmoid(-distance), which keeps its digits where delta has rounded to 1: an untrained encoder's
-    distances are around 20, and stretching the rounded delta would give zeros everywhere and stop all learning.
+    1 - delta = sigmoid(-distance), which keeps its digits where delta has rounded to 1: an untrained
+    encoder's distances are around 20, and stretching the rounded delta would give zeros everywhere and stop
+    all learning.
 
     Args:
         distance: (B, 1, h, w), non-negative, float32.

@@ -60,7 +60,7 @@ flow: setup ## the same as repro, as a Prefect flow
 	python -m pipelines.flows.experiment
 
 ui: setup ## MLflow's page on http://127.0.0.1:5000
-	mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1
+	mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db} --host 127.0.0.1
 
 lock: setup ## resolve requirements.lock again
 	uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate pyproject.toml \

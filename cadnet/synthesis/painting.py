@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,6 +75,7 @@ def paint_all(
             yield painter.paint(chunk)
         return
     # Spawned, not forked: a fork copies locks that threads of the caller may hold, and the staging's lock.
+    others = set(active_children())
     pool = ProcessPoolExecutor(
         min(workers, len(chunks)), get_context("spawn"), _start_worker, (params, patterns, root, os.getpid())
     )
@@ -90,6 +91,9 @@ def paint_all(
             ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in ready)
     except BrokenProcessPool as error:
+        # A worker started while the pool broke is not ended by it, and the shutdown below would wait for it.
+        for worker in set(active_children()) - others:
+            worker.terminate()
         raise SynthesisError(
             "a drawing process ended unexpectedly (out of memory?); run again, with fewer workers if it "
             "repeats; finished samples are kept"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from cadnet.files import atomic_directory, atomic_path, write_json
 from cadnet.models.weights import load_model
 from cadnet.tracking.stage import track_stage
 from cadnet.tracking.tracker import metric_points
-from pipelines.cells import CACHE, CellName, dataset_folder
+from pipelines.cells import CACHE, CHECKPOINTS, CellName, dataset_folder
 from pipelines.stages.command import parse_cell, read_params, run_stage
 
 SPLIT = "test"
@@ -52,6 +53,7 @@ def evaluate(cell: CellName, params: ProjectParams) -> None:
         run.log_metrics([("eval_pairs_per_second", speed, None)])
         run.log_table(pd.DataFrame([result.scalars()]), "tables/test_metrics.json")
         run.log_artifacts(cell.evaluation, "evaluation")
+    shutil.rmtree(CHECKPOINTS / cell.path, ignore_errors=True)
 
 
 def _count(

@@ -21,11 +21,23 @@ from pipelines.cells import CACHE, CHECKPOINTS, CellName, dataset_folder
 from pipelines.stages.command import parse_cell, read_params, run_stage
 
 MODEL_FILES = ("weights.safetensors", "model.json")
-CODE = ("datasets", "losses", "models", "training")
+CODE = (
+    "datasets/*.py",
+    "losses/*.py",
+    "models/*.py",
+    "training/*.py",
+    "evaluation/counts.py",
+    "evaluation/metrics.py",
+)
+"""Sources that decide the weights; the counts and metrics choose the best epoch."""
 
 
 def train(cell: CellName, params: ProjectParams) -> None:
-    """Train ``cell`` (or resume it) and publish its weights, description and history."""
+    """Train ``cell`` (or resume it) and publish its weights, description and history.
+
+    The state stays until the cell is evaluated: killed before DVC has noted the outputs, the stage runs again
+    and finds its training finished.
+    """
     job = TrainingJob(
         open_dataset(dataset_folder(cell.dataset)), params.methods[cell.method], params.train, cell.seed
     )
@@ -55,7 +67,6 @@ def train(cell: CellName, params: ProjectParams) -> None:
         publish(cell, work, result)
         log_model(run, *(cell.model / name for name in MODEL_FILES))
         run.log_metrics(metric_points(numbers({f"best_{k}": v for k, v in result.best.items()})))
-    shutil.rmtree(work, ignore_errors=True)
 
 
 def training_fingerprint(job: TrainingJob) -> str:
@@ -64,7 +75,7 @@ def training_fingerprint(job: TrainingJob) -> str:
     A checkpoint of another fingerprint is never resumed.
     """
     package = Path(cadnet.__file__).parent
-    sources = [file for folder in CODE for file in (package / folder).rglob("*.py")]
+    sources = [file for pattern in CODE for file in package.glob(f"{pattern}.py")]
     code = tree_digest(sources, package)
     return value_digest(job.dataset.digest, job.method.model_dump(), job.train.model_dump(), job.seed, code)
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -19,12 +23,31 @@ OFFLINE = {
     "PYTHONUNBUFFERED": "1",
 }
 
+PATIENCE = 30.0
+"""Seconds a stage has after SIGTERM to record that it was killed."""
+
+STOP = threading.Event()
+"""When set, running stages are ended and no more start."""
+RUNNING: set[int] = set()
+"""Process ids of the commands that run now."""
+
 _NODE = re.compile(r'^"(?P<name>[^"]+)";$')
 _EDGE = re.compile(r'^"(?P<before>[^"]+)" -> "(?P<after>[^"]+)";$')
 
 
 class StageError(RuntimeError):
     """A stage failed; the message holds the end of what it printed."""
+
+    @property
+    def curable(self) -> bool:
+        """Whether the stage named a cure: then the same error comes again until somebody applies it."""
+        return self.reason.startswith("error: ")
+
+    @property
+    def reason(self) -> str:
+        """The stage's own error line, or else the last line."""
+        lines = [line for line in str(self).splitlines() if line.strip()]
+        return next((line for line in lines if line.startswith("error: ")), lines[-1] if lines else "")
 
 
 def environment() -> dict[str, str]:
@@ -56,7 +79,7 @@ def parse_dag(dot: str) -> dict[str, set[str]]:
         elif edge := _EDGE.match(line.strip()):
             needs.setdefault(edge["after"], set()).add(edge["before"])
     order = [name for name in TopologicalSorter(needs).static_order() if not _is_file(name)]
-    return {name: {before for before in needs[name] if not _is_file(before)} for name in order}
+    return {name: {before for before in needs.get(name, ()) if not _is_file(before)} for name in order}
 
 
 def _is_file(name: str) -> bool:
@@ -73,60 +96,73 @@ def run_command(
     """Run ``command`` in ``root``, passing each line it prints on; on timeout its whole process group ends.
 
     Raises:
-        StageError: it failed or ran longer than ``timeout`` seconds.
+        StageError: it failed, ran longer than ``timeout`` seconds or was stopped.
     """
+    if STOP.is_set():
+        raise StageError("stopped before it began")
     process = subprocess.Popen(
         command,
         cwd=root,
         env=environment() | dict(extra or {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
         start_new_session=True,
     )
-    tail: list[str] = []
-    deadline = time.monotonic() + timeout
+    RUNNING.add(process.pid)
+    tail: deque[str] = deque(maxlen=20)
     try:
-        _follow(process, tail, deadline, on_line)
+        for line in _lines(process, timeout):
+            tail.append(line)
+            on_line(line)
     except BaseException:
         # SIGTERM first: a training marks its run as killed before it goes.
         _end(process)
         raise
+    finally:
+        RUNNING.discard(process.pid)
+        assert process.stdout is not None
+        process.stdout.close()
     if process.returncode:
-        raise StageError(f"{' '.join(command)} exited with {process.returncode}:\n" + "\n".join(tail[-20:]))
+        raise StageError(f"{' '.join(command)} exited with {process.returncode}:\n" + "\n".join(tail))
 
 
-def _follow(
-    process: subprocess.Popen[str], tail: list[str], deadline: float, on_line: Callable[[str], None]
-) -> None:
+def _lines(process: subprocess.Popen[bytes], timeout: float) -> Iterator[str]:
+    """Yield what ``process`` prints, line by line, until it ends."""
     assert process.stdout is not None
-    os.set_blocking(process.stdout.fileno(), False)
-    pending = ""
+    deadline = time.monotonic() + timeout
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    pending, is_open = "", True
     while True:
-        pending += process.stdout.read() or ""
-        *lines, pending = pending.split("\n")
-        for line in lines:
-            tail.append(line)
-            on_line(line)
-        if process.poll() is not None:
-            rest = pending + (process.stdout.read() or "")
-            for line in filter(None, rest.split("\n")):
-                tail.append(line)
-                on_line(line)
+        ended = process.poll() is not None
+        ready = is_open and bool(select.select([process.stdout], [], [], 0 if ended else 0.1)[0])
+        chunk = os.read(process.stdout.fileno(), 65536) if ready else b""
+        is_open = is_open and (bool(chunk) or not ready)
+        *lines, pending = (pending + decoder.decode(chunk)).split("\n")
+        yield from lines
+        if ended and not chunk:
+            # What still holds the pipe open is a grandchild that goes on by itself.
+            if pending:
+                yield pending
             return
+        if STOP.is_set():
+            raise StageError(f"{process.args!r} was stopped")
         if time.monotonic() > deadline:
             raise StageError(
-                f"{process.args!r} ran longer than allowed; raise its timeout or shorten the work"
+                f"{process.args!r} ran longer than {timeout:g} s; raise its timeout or shorten the work"
             )
-        time.sleep(0.1)
+        if not is_open and not ended:
+            time.sleep(0.1)
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    for sign, patience in ((signal.SIGTERM, 30), (signal.SIGKILL, 10)):
-        if process.poll() is not None:
-            return
-        os.killpg(process.pid, sign)
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the process group: a leader that is gone says nothing about those it started."""
+    for sign, patience in ((signal.SIGTERM, PATIENCE), (signal.SIGKILL, 10.0)):
+        limit = time.monotonic() + patience
         try:
-            process.wait(patience)
-        except subprocess.TimeoutExpired:
-            continue
+            os.killpg(process.pid, sign)
+            while time.monotonic() < limit:
+                process.poll()
+                os.killpg(process.pid, 0)
+                time.sleep(0.05)
+        except ProcessLookupError:
+            return

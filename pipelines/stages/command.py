@@ -7,9 +7,10 @@ import sys
 from collections.abc import Callable
 
 from cadnet.config import ConfigError, ProjectParams, load_params
+from cadnet.tracking import TrackingError
 from pipelines.cells import PARAMS, CellName
 
-USER_ERRORS = (ConfigError, FileNotFoundError, ValueError, OSError)
+USER_ERRORS = (ConfigError, ValueError, OSError, TrackingError)
 """Errors whose message is written for the user; anything else is a defect and keeps its traceback."""
 
 

@@ -19,7 +19,8 @@ from cadnet.evaluation.counts import Counts
 from cadnet.evaluation.evaluate import evaluate as count
 from cadnet.evaluation.result import EvaluationResult, evaluation_result, per_image_table
 from cadnet.files import atomic_directory, atomic_path, write_json
-from cadnet.models.weights import load_model
+from cadnet.models.tensors import WeightsError
+from cadnet.models.weights import ModelDescription, load_model
 from cadnet.tracking.stage import track_stage
 from cadnet.tracking.tracker import metric_points
 from pipelines.cells import CACHE, CHECKPOINTS, CellName, dataset_folder
@@ -33,6 +34,7 @@ def evaluate(cell: CellName, params: ProjectParams) -> None:
     dataset = open_dataset(dataset_folder(cell.dataset))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model, description = load_model(cell.model)
+    require_weights_of(cell, description, dataset)
     model.to(device)
     decoded = decode_split(dataset, SPLIT, CACHE)
     with track_stage(
@@ -54,6 +56,25 @@ def evaluate(cell: CellName, params: ProjectParams) -> None:
         run.log_table(pd.DataFrame([result.scalars()]), "tables/test_metrics.json")
         run.log_artifacts(cell.evaluation, "evaluation")
     shutil.rmtree(CHECKPOINTS / cell.path, ignore_errors=True)
+
+
+def require_weights_of(cell: CellName, description: ModelDescription, dataset: PreparedDataset) -> None:
+    """Check that a cell's weights come from its own training, so that no other's are scored as its own.
+
+    Raises:
+        WeightsError: they do not.
+    """
+    trained = description.metadata
+    cure = f"train the cell again: dvc repro -f -s train@{cell.stage_suffix}"
+    if not {"fingerprint", "method", "seed", "dataset"} <= trained.keys():
+        raise WeightsError(f"the weights in {cell.model} do not say which training they are of; {cure}")
+    for what, wanted in (("method", cell.method), ("seed", cell.seed)):
+        if trained[what] != wanted:
+            raise WeightsError(
+                f"{cell.model} holds weights of {what} {trained[what]!r}, not {wanted!r}; {cure}"
+            )
+    if trained["dataset"].get("digest") != dataset.digest:
+        raise WeightsError(f"{cell.model} holds weights of another state of dataset '{cell.dataset}'; {cure}")
 
 
 def _count(

@@ -75,7 +75,7 @@ def training_fingerprint(job: TrainingJob) -> str:
     A checkpoint of another fingerprint is never resumed.
     """
     package = Path(cadnet.__file__).parent
-    sources = [file for pattern in CODE for file in package.glob(f"{pattern}.py")]
+    sources = [file for pattern in CODE for file in package.glob(pattern)]
     code = tree_digest(sources, package)
     return value_digest(job.dataset.digest, job.method.model_dump(), job.train.model_dump(), job.seed, code)
 

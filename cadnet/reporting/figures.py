@@ -39,7 +39,7 @@ def training_figures(groups: Mapping[str, Sequence[MethodRun]], scale: str) -> t
         pictures.append(Picture(figure_png(loss_figure(run, scale)), alt, alt))
     caption = (
         f"{title}. Lines are means over seeds, faint lines single seeds. Losses are of the first seed; parts "
-        "are weighted as in the total."
+        "are shown before weighting."
     )
     return (FigureGroup("training", tuple(pictures), caption),)
 

@@ -17,6 +17,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from cadnet.evaluation.curves import Curve
 from cadnet.reporting.data import MethodRun, by_method
@@ -75,13 +76,14 @@ def validation_figure(runs: Sequence[MethodRun], scale: str) -> Figure:
             mean = pd.concat(seeds, axis=1).mean(axis=1)
             axes.plot(mean.index, 100 * mean, color=colours[title], label=title, **_marks(len(mean)))
     axes.set(xlabel="epoch", ylabel="mIoU over defect classes (%)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(bottom=0)
     _legend(axes, loc="lower right")
     return figure
 
 
 def loss_figure(run: MethodRun, scale: str) -> Figure:
-    """Training loss of one run over epochs: the total and its parts, as weighted in the total.
+    """Training loss of one run over epochs: the total and its parts before weighting.
 
     Raises:
         ValueError: the run has no history.
@@ -99,6 +101,7 @@ def loss_figure(run: MethodRun, scale: str) -> Figure:
             values.index, values, dash, color=colour if column == "loss" else INK, label=label, linewidth=1.6
         )
     axes.set(xlabel="epoch", ylabel="loss (mean over pixels)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(bottom=0)
     _legend(axes, loc="upper right")
     return figure

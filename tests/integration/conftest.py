@@ -1,0 +1,34 @@
+"""One project that ``dvc repro`` has run through, shared by all tests of the pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.integration.project import Project, copy_of, fresh_copy
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A project after ``dvc pull data.dvc`` and one ``dvc repro``, with what they printed."""
+
+    project: Project
+    pulled: str
+    output: str
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """Only to be read; tests that change something take ``copied``."""
+    project = fresh_copy(tmp_path_factory.mktemp("finished") / "project")
+    pulled = project.run("dvc", "pull", "data.dvc")
+    return Finished(project, pulled, project.run("dvc", "repro"))
+
+
+@pytest.fixture
+def copied(finished: Finished, tmp_path: Path) -> Callable[[bool], Project]:
+    """Make a copy of the finished project; the argument says whether MLflow is used in it."""
+    return lambda tracking: copy_of(finished.project, tmp_path / "copy", tracking)

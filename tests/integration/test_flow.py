@@ -1,0 +1,48 @@
+"""The Prefect flow beside ``dvc repro``."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+
+import pytest
+
+from cadnet.files import file_digest
+from tests.integration.conftest import Finished
+from tests.integration.project import FLOW, STAGES, Project
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+MADE_AGAIN = ("evaluate@synlcd-cadnet-0", "evaluate@synlcd-segformer-0", "report")
+
+
+def test_the_flow_leaves_what_repro_leaves(finished: Finished, copied: Callable[[bool], Project]) -> None:
+    project = copied(False)
+    before = project.lock()
+    project.forget(*MADE_AGAIN)
+    output = project.run(*FLOW)
+    assert f"{len(STAGES)} stages are up to date" in output.splitlines()
+    assert project.run("dvc", "status").strip() == "Data and pipelines are up to date."
+    after = project.lock()
+    assert set(after) == STAGES
+    for stage in ("prepare@synlcd", "train@synlcd-cadnet-0", "train@synlcd-segformer-0"):
+        assert after[stage] == before[stage], stage
+    for name in (
+        f"reports/{file}"
+        for method in ("cadnet", "segformer")
+        for file in (
+            f"metrics/synlcd/{method}/s0.json",
+            f"curves/synlcd/{method}/s0.csv",
+            f"evaluation/synlcd/{method}/s0/result.json",
+            f"evaluation/synlcd/{method}/s0/images.csv",
+        )
+    ):
+        assert file_digest(project.root / name) == file_digest(finished.project.root / name), name
+    # Prefect's state lies in the project, and trainings take turns.
+    with closing(sqlite3.connect(project.root / ".prefect" / "prefect.db")) as database:
+        query = "SELECT \"limit\", active_slots FROM concurrency_limit_v2 WHERE name = 'cadnet-training'"
+        assert database.execute(query).fetchall() == [(1, 0)]
+        runs = database.execute("SELECT name, state_name FROM task_run").fetchall()
+    assert len(runs) == len(STAGES)
+    assert dict(runs) == dict.fromkeys(STAGES, "Completed")

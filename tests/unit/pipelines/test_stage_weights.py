@@ -1,0 +1,100 @@
+"""What evaluation asks of the weights it scores, and how its outputs are written."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cadnet.datasets.manifest import open_dataset
+from cadnet.files import file_digest, read_json
+from cadnet.models.factory import build_model
+from cadnet.models.weights import save_weights
+from pipelines.stages import evaluate
+from tests.fakes import CLASSES, write_fake_dataset
+
+CELL = ["--dataset", "synlcd", "--method", "cadnet", "--seed", "0"]
+MODEL = Path("models/synlcd/cadnet/s0")
+
+Fails = Callable[..., str]
+
+
+def save(folder: Path, model: str = "cadnet", seed: int = 0, classes: tuple[str, ...] = CLASSES) -> None:
+    """Put random weights where training would, described as training describes them."""
+    root = Path("datasets/synlcd")
+    metadata = {
+        "fingerprint": "f" * 64,
+        "dataset": {"name": "synlcd", "digest": open_dataset(root).digest},
+        "method": model,
+        "seed": seed,
+    }
+    network = build_model(model, len(classes))
+    save_weights(
+        folder, network, name=model, num_classes=len(classes), class_names=classes, metadata=metadata
+    )
+
+
+def test_weights_of_another_method_are_not_scored_as_this_one(project: Path, fails: Fails) -> None:
+    save(MODEL, "segformer")
+    message = fails(evaluate.main, *CELL)
+    assert message == (
+        f"error: {MODEL} holds weights of method 'segformer', not 'cadnet'; train the cell again: "
+        "dvc repro -f -s train@synlcd-cadnet-0"
+    )
+    assert not (project / "reports").exists()
+
+
+def test_weights_of_another_seed_or_dataset_are_not_scored(project: Path, fails: Fails) -> None:
+    save(MODEL, seed=1)
+    assert "holds weights of seed 1, not 0; train the cell again" in fails(evaluate.main, *CELL)
+    save(MODEL)
+    write_fake_dataset(project / "datasets/synlcd", seed=5)
+    message = fails(evaluate.main, *CELL)
+    assert "holds weights of another state of dataset 'synlcd'; train the cell again" in message
+    assert not (project / "reports").exists()
+
+
+def test_weights_that_no_stage_trained_are_refused(project: Path, fails: Fails) -> None:
+    save_weights(MODEL, build_model("cadnet", 2), name="cadnet", num_classes=2)
+    assert "do not say which training they are of" in fails(evaluate.main, *CELL)
+
+
+def test_truncated_weights_are_named(project: Path, fails: Fails) -> None:
+    save(MODEL)
+    weights = MODEL / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:10_000])
+    assert str(weights) in fails(evaluate.main, *CELL)
+    assert not (project / "reports").exists()
+
+
+def test_missing_weights_are_named(project: Path, fails: Fails) -> None:
+    assert str(MODEL / "weights.safetensors") in fails(evaluate.main, *CELL)
+
+
+def test_outputs_are_replaced_and_never_written_through(
+    project: Path, edit: Callable[[str, object], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DVC may link outputs to its cache; writing into such a file would spoil the cache."""
+    save(MODEL)
+    monkeypatch.setattr(sys, "argv", ["stage", *CELL])
+    evaluate.main()
+    outputs = [path for path in sorted((project / "reports").rglob("*")) if path.is_file()]
+    assert {path.name for path in outputs} == {
+        "counts.npz", "images.csv", "result.json", "s0.csv", "s0.json", "speed.json",
+    }  # fmt: skip
+    links = {}
+    for number, path in enumerate(outputs):
+        links[path] = project / f"linked-{number}"
+        links[path].hardlink_to(path)
+        path.chmod(0o444)
+    digests = {path: file_digest(link) for path, link in links.items()}
+    edit("evaluate.thresholds", 7)
+    evaluate.main()
+    assert {path: file_digest(link) for path, link in links.items()} == digests
+    assert not any(path.samefile(link) for path, link in links.items())
+    assert (
+        len(read_json(project / "reports/evaluation/synlcd/cadnet/s0/result.json")["curves"][0]["precision"])
+        == 7
+    )

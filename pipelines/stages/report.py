@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from cadnet.evaluation.complexity import count_macs, count_parameters
 
 from cadnet.config import ProjectParams, load_params
 from cadnet.datasets.manifest import SPLITS, PreparedDataset, open_dataset
+from cadnet.evaluation.complexity import count_macs, count_parameters
 from cadnet.evaluation.result import EvaluationResult
 from cadnet.files import read_json, write_bytes
 from cadnet.models.weights import load_model

@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PROFILE ?=
+# Tests that share a run project stay in one process; the others fill the cores.
+PARALLEL := -n auto --dist loadgroup
 
 # The interpreter of the environment first, so that DVC's stages use it; nothing calls home.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -41,13 +43,13 @@ test: setup ## lint, types and the whole test suite
 	ruff check .
 	ruff format --check .
 	mypy
-	pytest
+	pytest $(PARALLEL)
 
 check: setup ## lint and types only
 	ruff check . && ruff format --check . && mypy
 
 coverage: setup ## test suite with coverage of cadnet/
-	pytest --cov --cov-report=term-missing:skip-covered --cov-fail-under=90
+	pytest $(PARALLEL) --cov --cov-report=term-missing:skip-covered --cov-fail-under=90
 
 bench: setup ## measure synthesis, training and evaluation speed
 	python -m bench.synthesis && python -m bench.training

@@ -12,7 +12,7 @@ from cadnet.files import file_digest
 from tests.integration.conftest import Finished
 from tests.integration.project import FLOW, STAGES, Project
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("project")]
 
 MADE_AGAIN = ("evaluate@synlcd-cadnet-0", "evaluate@synlcd-segformer-0", "report")
 

@@ -22,7 +22,7 @@ from pipelines.stages.evaluate import read_counts
 from tests.integration.conftest import Finished
 from tests.integration.project import CELLS, EXPERIMENT, SCALE, STAGES, ran
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("project")]
 
 METHODS = ("cadnet", "segformer")
 

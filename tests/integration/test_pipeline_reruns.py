@@ -14,7 +14,7 @@ from cadnet.tracking.cells import TAG_FINGERPRINT
 from tests.integration.conftest import Finished
 from tests.integration.project import FLOW, STAGES, Project, ran
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("project")]
 
 TRAIN = "train@synlcd-cadnet-0"
 WEIGHTS = "models/synlcd/cadnet/s0/weights.safetensors"

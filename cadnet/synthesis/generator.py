@@ -13,6 +13,7 @@ from cadnet.synthesis.abpt import AbptDefect, EdgePoints, draw_abpt
 from cadnet.synthesis.blend import Canvas
 from cadnet.synthesis.line import LineDefect, draw_lines
 from cadnet.synthesis.screen import NoiseTile, apply_effects, draw_effects
+from cadnet.types import PairSample
 
 GENERATOR_VERSION = 1
 """Raised with every change of what a sample looks like, so that datasets made before are made again."""
@@ -24,19 +25,6 @@ PALETTE = ((255, 128, 0), (0, 160, 255))
 """RGB colours in which the classes are shown."""
 
 ATTEMPTS = 20
-
-
-class ScreenSample(NamedTuple):
-    """One synthetic sample, with the fields of :class:`cadnet.types.PairSample`.
-
-    ``image`` and ``reference``: uint8 RGB (S, S, 3); ``mask``: uint8 (S, S), 0 background, 1 line, 2 abpt.
-    """
-
-    sample_id: str
-    image: np.ndarray
-    reference: np.ndarray
-    mask: np.ndarray
-    group: str
 
 
 class Overlay(NamedTuple):
@@ -117,7 +105,7 @@ class SynLCDGenerator:
             "raise line.opacity / abpt.opacity or lower min_change"
         )
 
-    def sample(self, pattern: str, index: int, defective: bool) -> ScreenSample:
+    def sample(self, pattern: str, index: int, defective: bool) -> PairSample:
         """Draw sample ``index`` of ``pattern``: defects (when ``defective``), then the screen effects.
 
         Raises:
@@ -134,9 +122,7 @@ class SynLCDGenerator:
         rng = self._stream(params.subset, pattern, str(index), kind, "screen")
         effects = draw_effects(params.screen, rng)
         image = apply_effects(image, effects, self._noise, params.screen.noise_sigma, rng)
-        return ScreenSample(
-            sample_name(params.subset, pattern, index, defective), image, clean, mask, pattern
-        )
+        return PairSample(sample_name(params.subset, pattern, index, defective), image, clean, mask, pattern)
 
 
 def _settle(image: np.ndarray, mask: np.ndarray, clean: np.ndarray, min_change: int) -> None:

@@ -29,7 +29,8 @@ def comparison_pictures(
     chosen = select_samples(counts, dataset.classes, params.evaluate.overlays)
     decoded = decode_split(dataset, SPLIT, CACHE)
     index = torch.tensor([selection.index for selection in chosen])
-    predictions = {title: predict(cell, DevicePairs(decoded), index) for title, cell in shown.items()}
+    pairs = DevicePairs(decoded)
+    predictions = {title: predict(cell, pairs, index) for title, cell in shown.items()}
     rows = [
         SheetRow(
             label=f"{decoded.rows['sample_id'][selection.index]} ({selection.reason})",

@@ -20,7 +20,7 @@ from cadnet.synthesis import painting
 from cadnet.synthesis.generator import SynLCDGenerator
 from cadnet.synthesis.patterns import PatternError, load_patterns
 from cadnet.synthesis.staging import Staging, SynthesisError
-from cadnet.synthesis.writer import read_splits, write_dataset
+from cadnet.synthesis.writer import write_dataset
 
 WRITE = """
 import sys
@@ -281,24 +281,3 @@ def test_bad_arguments_are_named_before_anything_is_written(material: SynLCDPara
     with pytest.raises(PatternError, match=r"1 of 3 clean patterns.*02\.png does not exist.*dvc pull"):
         write_dataset(material, out)
     assert not out.exists() and not list(tmp_path.glob(".out*"))
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "must start with the line pattern,split"),
-        ("name,split\n01,train\n", "must start with the line pattern,split"),
-        ("pattern,split\n01,train\n02,trian\n", r"line 3: '02,trian'"),
-        ("pattern,split\n01,train\n01,test\n", r"line 3: '01,test'; give every pattern once"),
-        ("pattern,split\n01\n", r"line 2: '01'"),
-    ],
-)
-def test_wrong_split_lists(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "splits.csv").write_text(text)
-    with pytest.raises(SynthesisError, match=message):
-        read_splits(tmp_path / "splits.csv")
-
-
-def test_missing_split_list(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="git checkout"):
-        read_splits(tmp_path / "splits.csv")

@@ -1,0 +1,23 @@
+"""Typed parameters: what ``params.yaml`` may say. An unknown key or a value of the wrong type is an error."""
+
+from cadnet.config.base import ConfigError, Params, Range
+from cadnet.config.datasets import (
+    DatasetParams,
+    MvtecAdParams,
+    PairsParams,
+    PkuPcbParams,
+    RegistrationParams,
+    SplitParams,
+)
+from cadnet.config.load import load_params
+from cadnet.config.project import ProjectParams, RunParams
+from cadnet.config.synlcd import AbptParams, LineParams, ScreenParams, SynLCDParams
+from cadnet.config.training import EvaluateParams, MethodParams, Recipe, TrainParams
+from cadnet.config.validation import ValidateParams
+
+__all__ = [
+    "AbptParams", "ConfigError", "DatasetParams", "EvaluateParams", "LineParams", "MethodParams",
+    "MvtecAdParams", "PairsParams", "Params", "PkuPcbParams", "ProjectParams", "Range", "Recipe",
+    "RegistrationParams", "RunParams", "ScreenParams", "SplitParams", "SynLCDParams", "TrainParams",
+    "ValidateParams", "load_params",
+]  # fmt: skip

@@ -1,0 +1,85 @@
+"""Reading a parameter file, with every error explained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from cadnet.config.base import ConfigError
+from cadnet.config.datasets import PREPARERS
+from cadnet.config.project import ProjectParams
+
+
+def load_params(path: Path | str = "params.yaml") -> ProjectParams:
+    """Read and check a parameter file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ConfigError: unknown key, wrong type or value out of range; all of them are listed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"parameter file {path} does not exist; run from the project's folder")
+    try:
+        text = path.read_text("utf-8")
+        repeated = sorted(_repeated_keys(yaml.compose(text, yaml.SafeLoader)))
+        data = yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    if repeated:
+        # YAML readers take the last of two equal keys without a word.
+        raise ConfigError(f"{path}: given twice: {', '.join(repeated)}; keep one of each")
+    if not isinstance(data, dict):
+        raise ConfigError(
+            f"{path} is empty or holds no sections; restore it with `make profile PROFILE=default`"
+        )
+    try:
+        # Through JSON because strict mode takes a list for a tuple only there; str for YAML's dates.
+        return ProjectParams.model_validate_json(json.dumps(data, default=str))
+    except ValidationError as error:
+        raise ConfigError(f"{path}: " + "; ".join(_explain(item) for item in error.errors())) from error
+
+
+def _repeated_keys(node: yaml.Node | None, path: str = "") -> Iterator[str]:
+    """Dotted keys that occur twice in one mapping."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _repeated_keys(item, path)
+    elif isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            name = f"{path}{key.value}"
+            if name in seen:
+                yield name
+            seen.add(name)
+            yield from _repeated_keys(value, f"{name}.")
+
+
+def _explain(item: Any) -> str:
+    """One pydantic error as 'key: what is wrong (got value)'."""
+    place = list(item["loc"])
+    if place[:1] == ["datasets"]:
+        # Pydantic names the preparer after the dataset, which the file does not.
+        del place[2:3]
+    key = ".".join(str(part) for part in place)
+    prefix = f"{key}: " if key else ""
+    kind, value, message = item["type"], item.get("input"), item["msg"].removeprefix("Value error, ")
+    if kind == "extra_forbidden":
+        return f"{prefix}unknown key; check its spelling or remove it"
+    if kind == "missing":
+        return f"{prefix}missing; add it"
+    if kind == "union_tag_not_found":
+        return f"{prefix}preparer is missing; add `preparer:` with one of {PREPARERS}"
+    if kind == "union_tag_invalid":
+        return f"{prefix}preparer {item['ctx']['tag']!r} is unknown; choose one of {PREPARERS}"
+    if kind == "value_error":
+        return f"{prefix}{message}"
+    if kind in ("float_type", "int_type") and isinstance(value, str) and value[:1] in "+-.0123456789":
+        # YAML 1.1 takes 1e-3 for text.
+        message += "; write it without quotes, and 1e-3 as 0.001"
+    return f"{prefix}{message} (got {value!r})"

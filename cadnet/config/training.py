@@ -1,0 +1,72 @@
+"""Parameters of methods, training and evaluation."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from cadnet.config.base import Fraction, Name, Params, Positive, PositiveFloat
+
+
+class MethodParams(Params):
+    """One row of a results table: a network, its options and its losses."""
+
+    title: str
+    model: str
+    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    recipe: Name
+    loss: Literal["ce", "ce+cl", "ce+bcl"] = "ce"
+    contrastive_weight: Annotated[float, Field(ge=0)] = 0.0
+    """lambda_2 of Eq. 16, on a pixel mean."""
+
+
+class Recipe(Params):
+    """How a family of networks is optimised."""
+
+    optimizer: Literal["adamw", "sgd"]
+    lr: PositiveFloat
+    """At ``reference_batch``; scaled linearly with the total batch."""
+    reference_batch: Positive = 8
+    weight_decay: Annotated[float, Field(ge=0)]
+    momentum: Fraction = 0.9
+    head_lr_multiplier: PositiveFloat = 1.0
+    schedule: Literal["poly", "onecycle", "constant"]
+    poly_power: PositiveFloat = 1.0
+    warmup_fraction: Fraction = 0.0
+
+
+class TrainParams(Params):
+    """What all methods share, so that none is favoured."""
+
+    epochs: Positive
+    batch_size: Annotated[int, Field(ge=2)]
+    """Pairs per optimiser step over all devices (batch norm needs two)."""
+    crop: Annotated[int, Field(ge=32, multiple_of=32)]
+    flip: Fraction = 0.5
+    photometric: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Strength of brightness, contrast and colour changes drawn independently for image and reference."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile: bool = False
+    gradient_clip: Annotated[float, Field(ge=0)] = 0.0
+    validate_every: Positive = 1
+    devices: Literal["auto"] | Positive = "auto"
+    encoder_weights: str | None = None
+    recipes: dict[Name, Recipe]
+
+
+class EvaluateParams(Params):
+    """How a trained network is scored."""
+
+    batch_size: Positive = 16
+    thresholds: Annotated[int, Field(ge=2)] = 100
+    """Bins of the precision-recall and F-threshold curves."""
+    defect_sizes: tuple[Fraction, ...] = (0.001, 0.01)
+    """Upper edges of the size slices, as shares of the image."""
+    overlays: Positive = 8
+
+    @model_validator(mode="after")
+    def _sizes_ascend(self) -> Self:
+        if list(self.defect_sizes) != sorted(set(self.defect_sizes)):
+            raise ValueError(f"defect_sizes {list(self.defect_sizes)} must ascend; sort them")
+        return self

@@ -1,0 +1,26 @@
+"""What a prepared dataset must satisfy before anything trains on it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from cadnet.config.base import Fraction, Name, Params, Positive, PositiveFloat
+
+
+class ValidateParams(Params):
+    """Limits of the stage ``validate``."""
+
+    min_samples: dict[Name, Positive] = Field(default={"train": 2, "val": 1, "test": 1})
+    """Fewest samples of a split."""
+    min_class_images: Annotated[int, Field(ge=0)] = 1
+    """Fewest images of each class in every split that is trained on or scored."""
+    class_share: tuple[Fraction, Fraction] = (0.0, 0.5)
+    """Least and largest share of a labelled split's pixels that one class may have."""
+    duplicate_bits: Annotated[int, Field(ge=0, le=16)] = 4
+    """Bits of 64 by which the perceptual hashes of two equal pictures may differ."""
+    duplicate_difference: PositiveFloat = 6.0
+    """Grey levels by which two pictures of equal hash may differ anywhere and still count as one."""
+    drift: PositiveFloat = 0.25
+    """Largest relative change of a profile's figures against the version before."""

@@ -23,7 +23,7 @@ from cadnet.config import SynLCDParams
 from cadnet.images import encode_png
 from cadnet.synthesis.generator import SynLCDGenerator
 from cadnet.synthesis.patterns import PATTERN_NAMES, load_patterns
-from cadnet.synthesis.writer import write_dataset
+from cadnet.synthesis.writer import write_synlcd
 
 COMPUTE_LIMIT = 65.0
 """Images per second and core that the first sum of all steps but PNG (15 ms) allows."""
@@ -92,7 +92,7 @@ def bench_dataset(params: SynLCDParams, workers: int, folder: Path) -> None:
     total = 10 * (params.defective_per_pattern + params.clean_per_pattern)
 
     def write() -> int:
-        write_dataset(params, out, workers=workers)
+        write_synlcd(params, out, workers=workers)
         return total
 
     limit = f"bar {BAR:.0f}/s on 2 cores" if workers == 2 else "-"

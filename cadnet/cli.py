@@ -41,8 +41,8 @@ def synth(
 
     from cadnet.config import SynLCDParams
     from cadnet.synthesis.patterns import PatternError
-    from cadnet.synthesis.staging import SynthesisError
-    from cadnet.synthesis.writer import write_dataset
+    from cadnet.synthesis.writer import write_synlcd
+    from cadnet.writing.units import PreparationError
 
     values = {"subset": subset, "size": size, "seed": seed, "patterns": str(patterns)}
     values |= {"defective_per_pattern": per_pattern, "clean_per_pattern": per_pattern}
@@ -53,9 +53,9 @@ def synth(
         wrong = {str(item["loc"][0]): f"{item['input']!r}: {item['msg']}" for item in error.errors()}
         fail("; ".join(sorted({f"--{names.get(key, key)} {text}" for key, text in wrong.items()})), 2)
     try:
-        write_dataset(params, out, workers=workers, progress=True)
+        write_synlcd(params, out, workers=workers, progress=True)
     except KeyboardInterrupt:
         fail("interrupted; run the same command again to go on", 130)
-    except (PatternError, SynthesisError, OSError, ValueError) as error:
+    except (PatternError, PreparationError, OSError, ValueError) as error:
         fail(error)
     typer.echo(f"{out} is complete", err=True)

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from cadnet.files import write_bytes
+from cadnet.types import IGNORE_INDEX
 
 # Run lengths with one fixed filter: 10 ms for a noisy 512 x 512 photograph where the defaults take 26 ms, at
 # the same size (555 kB), because the noise leaves nothing to match and most time goes into looking for it.
@@ -96,9 +97,6 @@ def read_mask(path: Path | str, num_classes: int) -> np.ndarray:
         FileNotFoundError: no such file.
         ImageError: undecodable, not single-channel 8 bit, or a value that names no class.
     """
-    # Imported here because the types bring torch, which takes seconds that drawing processes need not spend.
-    from cadnet.types import IGNORE_INDEX
-
     mask = decode(path, cv2.IMREAD_UNCHANGED)
     if mask.ndim != 2 or mask.dtype != np.uint8:
         raise ImageError(

@@ -18,6 +18,18 @@ BACKGROUND = 0
 """Mask value of defect-free pixels; defect classes are 1..K."""
 
 
+SPLITS = ("train", "val", "test")
+"""Splits with masks: trained on, chosen by, scored."""
+
+UNLABELLED = "unlabelled"
+"""Split of the samples that have no mask."""
+
+MANIFEST_COLUMNS = (
+    "sample_id", "image", "reference", "mask", "split", "subset", "group", "has_defect", "width", "height",
+)  # fmt: skip
+"""Columns of every prepared dataset's manifest; ``n_<class>`` pixel counts follow, then any others."""
+
+
 class PairSample(NamedTuple):
     """One inspected image beside its reference, as read from disk.
 

@@ -12,6 +12,7 @@ import pandas as pd
 from cadnet.datasets.manifest import DatasetError, PreparedDataset
 from cadnet.files import atomic_directory, value_digest, write_json
 from cadnet.images import ImageError, read_image, read_mask
+from cadnet.types import IGNORE_INDEX
 
 _ARRAYS = ("images", "masks", "references", "reference_index")
 
@@ -20,7 +21,8 @@ _ARRAYS = ("images", "masks", "references", "reference_index")
 class DecodedSplit:
     """Read-only arrays of one split, row i being row i of ``rows``.
 
-    ``images`` uint8 (N, 3, H, W) RGB; ``masks`` uint8 (N, H, W); ``references`` uint8 (R, 3, H, W), each
+    ``images`` uint8 (N, 3, H, W) RGB; ``masks`` uint8 (N, H, W), 255 where there is
+    no mask; ``references`` uint8 (R, 3, H, W), each
     clean image once; ``reference_index`` int64 (N,), the row of ``references`` that belongs to each image.
     """
 
@@ -60,7 +62,9 @@ def _decode(dataset: PreparedDataset, rows: pd.DataFrame, folder: Path) -> None:
     def load(job: tuple[str, int, str]) -> str | None:
         kind, index, name = job
         try:
-            if kind == "masks":
+            if not name:
+                pixels = np.full((height, width), IGNORE_INDEX, np.uint8)
+            elif kind == "masks":
                 pixels = read_mask(dataset.root / name, dataset.num_classes)
             else:
                 pixels = read_image(dataset.root / name).transpose(2, 0, 1)

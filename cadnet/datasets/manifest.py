@@ -9,13 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from cadnet.files import read_json, tree_digest
-
-COLUMNS = (
-    "sample_id", "image", "reference", "mask", "split", "subset", "group", "has_defect", "width", "height",
-)  # fmt: skip
-"""Columns of every manifest; ``n_<class>`` pixel counts follow."""
-
-SPLITS = ("train", "val", "test")
+from cadnet.types import MANIFEST_COLUMNS, SPLITS, UNLABELLED
 
 
 class DatasetError(ValueError):
@@ -42,7 +36,7 @@ class PreparedDataset:
         return len(self.classes)
 
     def split(self, split: str) -> pd.DataFrame:
-        """Return the manifest rows of ``split`` ("train", "val" or "test"), renumbered from 0.
+        """Return the manifest rows of ``split`` ("train", "val", "test" or "unlabelled"), renumbered from 0.
 
         Raises:
             DatasetError: the split has no samples.
@@ -63,8 +57,7 @@ class PreparedDataset:
     @cached_property
     def digest(self) -> str:
         """SHA-256 over the description, the table and the bytes of every file it names."""
-        names = {*self.manifest["image"], *self.manifest["reference"], *self.manifest["mask"]}
-        files = [self.root / name for name in ("manifest.csv", "dataset.json", *names)]
+        files = [self.root / name for name in ("manifest.csv", "dataset.json", *file_names(self.manifest))]
         return tree_digest(files, self.root)
 
 
@@ -82,7 +75,7 @@ def open_dataset(root: Path | str) -> PreparedDataset:
                 f"{root / file} does not exist; run `dvc repro prepare` to make the dataset"
             )
     info = read_json(root / "dataset.json")
-    text = dict.fromkeys(COLUMNS[:7], str)
+    text = dict.fromkeys(MANIFEST_COLUMNS[:7], str)
     manifest = pd.read_csv(root / "manifest.csv", dtype=text, keep_default_na=False)
     classes = tuple(info["classes"])
     _check_table(manifest, classes, root)
@@ -91,15 +84,23 @@ def open_dataset(root: Path | str) -> PreparedDataset:
     return PreparedDataset(root, str(info["name"]), classes, palette, manifest)
 
 
+def file_names(manifest: pd.DataFrame) -> set[str]:
+    """Return all files that a manifest names; unlabelled samples name no mask."""
+    return {*manifest["image"], *manifest["reference"], *manifest["mask"]} - {""}
+
+
 def _check_table(manifest: pd.DataFrame, classes: tuple[str, ...], root: Path) -> None:
     table = root / "manifest.csv"
-    wanted = [*COLUMNS, *(f"n_{name}" for name in classes)]
+    wanted = [*MANIFEST_COLUMNS, *(f"n_{name}" for name in classes)]
     missing = [name for name in wanted if name not in manifest.columns]
     if missing:
         raise DatasetError(f"{table} lacks the columns {missing}; prepare the dataset again")
-    unknown = sorted(set(manifest["split"]) - set(SPLITS))
+    unknown = sorted(set(manifest["split"]) - {*SPLITS, UNLABELLED})
     if unknown:
-        raise DatasetError(f"{table} has splits {unknown}; allowed are {list(SPLITS)}")
+        raise DatasetError(f"{table} has splits {unknown}; allowed are {[*SPLITS, UNLABELLED]}")
+    bare = manifest.loc[(manifest["mask"] == "") & (manifest["split"] != UNLABELLED), "sample_id"].tolist()
+    if bare:
+        raise DatasetError(f"{table}: samples {bare[:10]} have no mask; their split must be '{UNLABELLED}'")
     twice = manifest.loc[manifest["sample_id"].duplicated(), "sample_id"].tolist()
     if twice:
         raise DatasetError(f"{table} has duplicate sample ids {twice[:10]}; ids must be unique")
@@ -110,7 +111,7 @@ def _check_table(manifest: pd.DataFrame, classes: tuple[str, ...], root: Path) -
 
 
 def _check_files(manifest: pd.DataFrame, root: Path) -> None:
-    names = sorted({*manifest["image"], *manifest["reference"], *manifest["mask"]})
+    names = sorted(file_names(manifest))
     missing = [name for name in names if not (root / name).is_file()]
     if missing:
         shown = ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")

@@ -29,15 +29,15 @@ def load_published(name: str) -> pd.DataFrame:
 def published_results(name: str, class_names: Sequence[str]) -> pd.DataFrame:
     """Tables 3-5 indexed by method, with ``iou_<class>`` under our class names.
 
-    ``iou_c1, iou_c2, ...`` are matched to ``class_names`` in order when there are as many; otherwise (the
-    paper prints six of MVTec AD's 15 classes without naming them) they are dropped.
+    ``iou_c1, iou_c2, ...`` of Table 4 are matched to ``class_names`` in order. Those of Table 5 are dropped,
+    because the paper prints six of MVTec AD's 15 classes without naming them.
 
     Raises:
         ValueError: no such table.
     """
     table = load_published(name).set_index("method")
     numbered = [column for column in table if re.fullmatch(r"iou_c\d+", str(column))]
-    if numbered and len(numbered) == len(class_names):
+    if name == "table4_pcb" and len(numbered) == len(class_names):
         return table.rename(columns=dict(zip(numbered, (f"iou_{c}" for c in class_names), strict=True)))
     return table.drop(columns=numbered)
 

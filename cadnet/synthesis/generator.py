@@ -15,9 +15,6 @@ from cadnet.synthesis.line import LineDefect, draw_lines
 from cadnet.synthesis.screen import NoiseTile, apply_effects, draw_effects
 from cadnet.types import PairSample
 
-GENERATOR_VERSION = 1
-"""Raised with every change of what a sample looks like, so that datasets made before are made again."""
-
 CLASSES = ("line", "abpt")
 """Defect classes in mask order: 1 is line, 2 is abpt (abnormal points)."""
 

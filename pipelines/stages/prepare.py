@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 
-from cadnet.config import ConfigError, load_params
-from cadnet.synthesis.writer import write_dataset
+from cadnet.config import ConfigError, DatasetParams, SynLCDParams, load_params
+from cadnet.synthesis.writer import plan_synlcd
+from cadnet.writing.dataset import write_dataset
+from cadnet.writing.units import Plan
 from pipelines.cells import PARAMS, dataset_folder
 from pipelines.stages.command import run_stage
 
@@ -20,7 +22,15 @@ def prepare(dataset: str) -> None:
     known = load_params(PARAMS).datasets
     if dataset not in known:
         raise ConfigError(f"{PARAMS} defines no dataset '{dataset}'; it has {sorted(known)}")
-    write_dataset(known[dataset], dataset_folder(dataset), workers=os.cpu_count() or 1, progress=True)
+    plan = plan_of(known[dataset])
+    write_dataset(plan, dataset_folder(dataset), workers=os.cpu_count() or 1, progress=True)
+
+
+def plan_of(params: DatasetParams) -> Plan:
+    """Read the raw material of a dataset and plan its preparation; raises what the preparer raises."""
+    if isinstance(params, SynLCDParams):
+        return plan_synlcd(params)
+    raise NotImplementedError
 
 
 def main() -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from cadnet.config import ProjectParams, load_params
-from cadnet.datasets.manifest import SPLITS, PreparedDataset, open_dataset
+from cadnet.config import DatasetParams, MvtecAdParams, PkuPcbParams, ProjectParams, SynLCDParams, load_params
+from cadnet.datasets.manifest import PreparedDataset, open_dataset
 from cadnet.evaluation.complexity import count_macs, count_parameters
 from cadnet.evaluation.result import EvaluationResult
 from cadnet.files import read_json, write_bytes
@@ -27,13 +27,23 @@ from cadnet.reporting.tables import (
     write_table,
 )
 from cadnet.tracking import collect_provenance, invocation_key, open_tracker
+from cadnet.types import SPLITS
 from pipelines.cells import PARAMS, REPORTS, CellName, cells, dataset_folder
 from pipelines.stages.command import run_stage
 from pipelines.stages.sheets import comparison_pictures
 
 PAPER = Path("params/paper.yaml")
-PUBLISHED = {("synlcd", "mixed"): "table3_synlcd"}
-"""The paper's table for each kind of dataset."""
+
+
+def heading(name: str, params: DatasetParams) -> tuple[str, str | None]:
+    """Return the title of a dataset's part of the report, and the paper's table for it."""
+    if isinstance(params, SynLCDParams):
+        return f"SynLCD, {params.subset} defects", "table3_synlcd" if params.subset == "mixed" else None
+    if isinstance(params, PkuPcbParams):
+        return "PKU-Market-PCB", "table4_pcb"
+    if isinstance(params, MvtecAdParams):
+        return "MVTec AD", "table5_mvtec"
+    return name, None
 
 
 def report(params: ProjectParams) -> None:
@@ -49,12 +59,12 @@ def report(params: ProjectParams) -> None:
 def _dataset_report(name: str, params: ProjectParams) -> DatasetReport:
     dataset = open_dataset(dataset_folder(name))
     enabled = [cell for cell in cells(params) if cell.dataset == name]
-    kind = params.datasets[name]
+    title, published = heading(name, params.datasets[name])
     sizes = {split: int((dataset.manifest["split"] == split).sum()) for split in SPLITS}
     return DatasetReport(
-        title=f"SynLCD, {kind.subset} defects" if kind.preparer == "synlcd" else name,
+        title=title,
         runs=[_method_run(cell, params, dataset) for cell in enabled],
-        published=PUBLISHED.get((kind.preparer, kind.subset)),
+        published=published,
         differences=_differences(name, params),
         sizes=sizes,
         digest=dataset.digest,

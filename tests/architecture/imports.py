@@ -10,15 +10,17 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 BOTTOM = {"config", "types", "files", "images"}
-MIDDLE = {"evaluation", "losses", "models", "datasets", "synthesis"}
-TOP = {"tracking", "reporting", "inference", "training", "semi"}
+TOOLS = {"archives", "registration", "writing"}
+MIDDLE = {"evaluation", "losses", "models", "datasets", "preparers", "synthesis"}
+TOP = {"fetching", "tracking", "reporting", "inference", "training", "semi"}
 
 ALLOWED: dict[str, set[str]] = {
     # The command line may start anything.
-    "cli": TOP | MIDDLE | BOTTOM,
-    **dict.fromkeys(TOP, MIDDLE | BOTTOM),
-    "semi": MIDDLE | BOTTOM | {"training"},  # its methods are training tasks
-    **dict.fromkeys(MIDDLE, BOTTOM),
+    "cli": TOP | MIDDLE | TOOLS | BOTTOM,
+    **dict.fromkeys(TOP, MIDDLE | TOOLS | BOTTOM),
+    "semi": MIDDLE | TOOLS | BOTTOM | {"training"},  # its methods are training tasks
+    **dict.fromkeys(MIDDLE, TOOLS | BOTTOM),
+    **dict.fromkeys(TOOLS, BOTTOM),
     "evaluation": BOTTOM | {"models"},  # complexity knows how the paper counted each layer
     **{part: set() for part in BOTTOM},
     "images": {"files", "types"},  # written through files; their label values are in types

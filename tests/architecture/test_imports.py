@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.architecture import imports
-from tests.architecture.imports import ALLOWED, BOTTOM, MIDDLE, ROOT, TOP, Source, sources
+from tests.architecture.imports import ALLOWED, BOTTOM, MIDDLE, ROOT, TOOLS, TOP, Source, sources
 
 LIBRARY = sources(ROOT, "cadnet")
 PRODUCT = LIBRARY + sources(ROOT, "pipelines")
@@ -30,7 +30,13 @@ class TestProject:
         assert "datasets" not in ALLOWED["models"] | ALLOWED["losses"]
 
     def test_the_rule_has_no_circle(self) -> None:
-        order = [*sorted(BOTTOM - {"images"}), "images", *sorted(MIDDLE - {"evaluation"}), "evaluation"]
+        order = [
+            *sorted(BOTTOM - {"images"}),
+            "images",
+            *sorted(TOOLS),
+            *sorted(MIDDLE - {"evaluation"}),
+            "evaluation",
+        ]
         order += [*sorted(TOP - {"semi"}), "semi", "cli"]
         for position, part in enumerate(order):
             assert ALLOWED[part] <= set(order[:position]), part

@@ -28,7 +28,7 @@ def arguments(tmp_path: Path) -> list[str]:
 def test_a_dataset_is_drawn_and_progress_shown(arguments: list[str], tmp_path: Path) -> None:
     result = CliRunner().invoke(app, [*arguments, "--subset", "abpt", "--seed", "4"])
     assert result.exit_code == 0, result.output
-    assert "SynLCD abpt 64 px: 12/12" in result.stderr and f"{tmp_path / 'out'}" in result.stderr
+    assert "synlcd-abpt: 14/14" in result.stderr and f"{tmp_path / 'out'}" in result.stderr
     assert len(list((tmp_path / "out" / "images").glob("abpt-0[12]-[dc]000[012].png"))) == 12
 
 

@@ -16,20 +16,22 @@ import pytest
 from cadnet.config import SynLCDParams
 from cadnet.files import file_digest, read_json
 from cadnet.images import read_image, read_mask, write_png
-from cadnet.synthesis import painting
+from cadnet.synthesis import writer
 from cadnet.synthesis.generator import SynLCDGenerator
 from cadnet.synthesis.patterns import PatternError, load_patterns
-from cadnet.synthesis.staging import Staging, SynthesisError
-from cadnet.synthesis.writer import write_dataset
+from cadnet.synthesis.writer import write_synlcd
+from cadnet.writing import units
+from cadnet.writing.staging import Staging
+from cadnet.writing.units import PreparationError
 
 WRITE = """
 import sys
 from pathlib import Path
 from cadnet.config import SynLCDParams
-from cadnet.synthesis.writer import write_dataset
+from cadnet.synthesis.writer import write_synlcd
 if __name__ == "__main__":
     params = SynLCDParams.model_validate_json(Path(sys.argv[1]).read_text())
-    write_dataset(params, sys.argv[2], workers=int(sys.argv[3]))
+    write_synlcd(params, sys.argv[2], workers=int(sys.argv[3]))
 """
 
 
@@ -51,7 +53,7 @@ def start(tmp_path: Path, params: SynLCDParams, out: Path, workers: int) -> subp
 
 
 def test_a_dataset_follows_the_data_contract(material: SynLCDParams, tmp_path: Path) -> None:
-    out = write_dataset(material, tmp_path / "out")
+    out = write_synlcd(material, tmp_path / "out")
     assert sorted(path.name for path in out.iterdir()) == [
         "checksums.csv", "dataset.json", "images", "manifest.csv", "masks", "references",
     ]  # fmt: skip
@@ -86,9 +88,9 @@ def test_a_dataset_follows_the_data_contract(material: SynLCDParams, tmp_path: P
 def test_bytes_do_not_depend_on_the_number_of_workers(
     material: SynLCDParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(painting, "CHUNK_PIXELS", 3 * 96 * 96)
-    one = write_dataset(material, tmp_path / "one", workers=1)
-    three = write_dataset(material, tmp_path / "three", workers=3)
+    monkeypatch.setattr(writer, "CHUNK_PIXELS", 3 * 96 * 96)
+    one = write_synlcd(material, tmp_path / "one", workers=1)
+    three = write_synlcd(material, tmp_path / "three", workers=3)
     assert tree(one) == tree(three)
 
 
@@ -96,7 +98,7 @@ def test_killed_at_random_moments_and_run_again_it_ends_the_same(
     material: SynLCDParams, tmp_path: Path
 ) -> None:
     params = material.model_copy(update={"defective_per_pattern": 80, "clean_per_pattern": 40})
-    whole = tree(write_dataset(params, tmp_path / "whole"))
+    whole = tree(write_synlcd(params, tmp_path / "whole"))
     out = tmp_path / "out"
     chance = random.Random(4)
     kept = []
@@ -115,7 +117,7 @@ def test_killed_at_random_moments_and_run_again_it_ends_the_same(
         kept.append(len(list(tmp_path.glob(".out.partial-*/images/*.png"))))
         assert not out.exists() or tree(out) == whole
     assert 0 < kept[0] <= 360
-    write_dataset(params, out)
+    write_synlcd(params, out)
     assert tree(out) == whole
     assert [path.name for path in tmp_path.glob(".*")] == [], "nothing hidden is left beside the dataset"
 
@@ -157,7 +159,7 @@ def test_a_killed_drawing_process_is_explained(material: SynLCDParams, tmp_path:
     ]
     os.kill(drawing[0], signal.SIGKILL)
     _, errors = process.communicate(timeout=30)
-    assert "SynthesisError: a drawing process ended unexpectedly" in errors.decode()
+    assert "PreparationError: a worker process ended unexpectedly" in errors.decode()
     deadline = time.monotonic() + 10
     # The interpreter's own resource tracker ends a moment after its parent.
     while members(process.pid) and time.monotonic() < deadline:
@@ -177,14 +179,14 @@ def test_interrupt_keeps_finished_samples(material: SynLCDParams, tmp_path: Path
     assert process.returncode != 0 and errors.decode().rstrip().endswith("KeyboardInterrupt")
     (staged,) = tmp_path.glob(".out.partial-*[0-9a-f]")
     with Staging(tmp_path / "out", staged.name.rsplit("-", 1)[1]) as staging:
-        assert len(staging.open()) > 0
+        assert len(staging.open(())) > 0
     assert not (tmp_path / "out").exists() and members(process.pid) == []
 
 
 def test_broken_samples_of_an_earlier_run_are_drawn_again(
     material: SynLCDParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = tree(write_dataset(material, tmp_path / "whole"))
+    whole = tree(write_synlcd(material, tmp_path / "whole"))
     staged = fill_the_disk(material, tmp_path / "out", monkeypatch, after=18)
     done = sorted((staged / "images").glob("*.png"))
     assert len(done) == 18
@@ -193,7 +195,7 @@ def test_broken_samples_of_an_earlier_run_are_drawn_again(
     journal = staged / "journal.jsonl"
     journal.write_bytes(journal.read_bytes()[:-20])
     (staged / "images" / ".mixed-01-d0000.png.12345").write_bytes(b"left by a killed process")
-    assert tree(write_dataset(material, tmp_path / "out")) == whole
+    assert tree(write_synlcd(material, tmp_path / "out")) == whole
 
 
 def fill_the_disk(params: SynLCDParams, out: Path, monkeypatch: pytest.MonkeyPatch, after: int) -> Path:
@@ -207,14 +209,14 @@ def fill_the_disk(params: SynLCDParams, out: Path, monkeypatch: pytest.MonkeyPat
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         return original(path, data)
 
-    original = painting.write_file
+    original = units.write_file
     with monkeypatch.context() as patch:
-        patch.setattr(painting, "write_file", write)
-        patch.setattr(painting, "CHUNK_PIXELS", 2 * params.size**2)
+        patch.setattr(units, "write_file", write)
+        patch.setattr(writer, "CHUNK_PIXELS", 2 * params.size**2)
         with pytest.raises(
-            SynthesisError, match=r"disk that holds .* is full; free some space and run again"
+            PreparationError, match=r"disk that holds .* is full; free some space and run again"
         ):
-            write_dataset(params, out)
+            write_synlcd(params, out)
     assert not out.exists()
     (staged,) = out.parent.glob(f".{out.name}.partial-*[0-9a-f]")
     return staged
@@ -223,12 +225,12 @@ def fill_the_disk(params: SynLCDParams, out: Path, monkeypatch: pytest.MonkeyPat
 def test_a_finished_dataset_is_kept_and_a_damaged_one_replaced(
     material: SynLCDParams, tmp_path: Path
 ) -> None:
-    out = write_dataset(material, tmp_path / "out")
+    out = write_synlcd(material, tmp_path / "out")
     before, times = tree(out), {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
-    write_dataset(material, out)
+    write_synlcd(material, out)
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.png")} == times
     (out / "images" / "mixed-02-d0001.png").write_bytes(b"damaged")
-    write_dataset(material, out)
+    write_synlcd(material, out)
     assert tree(out) == before
 
 
@@ -236,36 +238,36 @@ def test_other_parameters_replace_the_dataset_and_clear_its_leftovers(
     material: SynLCDParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill_the_disk(material.model_copy(update={"seed": 5}), tmp_path / "out", monkeypatch, after=4)
-    write_dataset(material, tmp_path / "out")
-    write_dataset(material.model_copy(update={"subset": "line"}), tmp_path / "out")
+    write_synlcd(material, tmp_path / "out")
+    write_synlcd(material.model_copy(update={"subset": "line"}), tmp_path / "out")
     assert {row["subset"] for row in rows(tmp_path / "out")} == {"line"}
     assert all(row["n_abpt"] == "0" for row in rows(tmp_path / "out"))
     assert [path.name for path in tmp_path.glob(".*")] == []
 
 
 def test_a_changed_pattern_makes_another_dataset(material: SynLCDParams, tmp_path: Path) -> None:
-    out = write_dataset(material, tmp_path / "out")
+    out = write_synlcd(material, tmp_path / "out")
     digest = read_json(out / "dataset.json")["digest"]
     write_png(
         Path(material.patterns) / "02.png", np.roll(read_image(Path(material.patterns) / "02.png"), 9, 0)
     )
-    assert read_json(write_dataset(material, out) / "dataset.json")["digest"] != digest
+    assert read_json(write_synlcd(material, out) / "dataset.json")["digest"] != digest
 
 
 def test_a_folder_that_is_no_dataset_is_left_alone(material: SynLCDParams, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    with pytest.raises(SynthesisError, match="mine exists and is no SynLCD dataset"):
-        write_dataset(material, tmp_path / "mine")
+    with pytest.raises(PreparationError, match="mine exists and is no dataset of the preparer synlcd"):
+        write_synlcd(material, tmp_path / "mine")
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
     (tmp_path / "empty").mkdir()
-    assert len(rows(write_dataset(material, tmp_path / "empty"))) == 21
+    assert len(rows(write_synlcd(material, tmp_path / "empty"))) == 21
 
 
 def test_two_writers_of_one_dataset(material: SynLCDParams, tmp_path: Path) -> None:
     with (
         Staging(tmp_path / "out", "0" * 16),
-        pytest.raises(SynthesisError, match="another process is writing"),
+        pytest.raises(PreparationError, match="another process is writing"),
         Staging(tmp_path / "out", "0" * 16),
     ):
         pass
@@ -273,11 +275,11 @@ def test_two_writers_of_one_dataset(material: SynLCDParams, tmp_path: Path) -> N
 
 def test_bad_arguments_are_named_before_anything_is_written(material: SynLCDParams, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with pytest.raises(SynthesisError, match="workers is 0"):
-        write_dataset(material, out, workers=0)
-    with pytest.raises(SynthesisError, match="both 0"):
-        write_dataset(material.model_copy(update={"defective_per_pattern": 0, "clean_per_pattern": 0}), out)
+    with pytest.raises(PreparationError, match="workers is 0"):
+        write_synlcd(material, out, workers=0)
+    with pytest.raises(PreparationError, match="both 0"):
+        write_synlcd(material.model_copy(update={"defective_per_pattern": 0, "clean_per_pattern": 0}), out)
     (Path(material.patterns) / "02.png").unlink()
     with pytest.raises(PatternError, match=r"1 of 3 clean patterns.*02\.png does not exist.*dvc pull"):
-        write_dataset(material, out)
+        write_synlcd(material, out)
     assert not out.exists() and not list(tmp_path.glob(".out*"))

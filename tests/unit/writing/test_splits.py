@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cadnet.synthesis.staging import SynthesisError
-from cadnet.synthesis.writer import read_splits
+from cadnet.writing.splits import read_splits
+from cadnet.writing.units import PreparationError
 
 
 @pytest.mark.parametrize(
@@ -20,10 +20,10 @@ from cadnet.synthesis.writer import read_splits
 )
 def test_wrong_split_lists(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "splits.csv").write_text(text)
-    with pytest.raises(SynthesisError, match=message):
-        read_splits(tmp_path / "splits.csv")
+    with pytest.raises(PreparationError, match=message):
+        read_splits(tmp_path / "splits.csv", "pattern")
 
 
 def test_missing_split_list(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="git checkout"):
-        read_splits(tmp_path / "splits.csv")
+        read_splits(tmp_path / "splits.csv", "pattern")

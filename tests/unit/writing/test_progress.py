@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from cadnet.synthesis import progress
-from cadnet.synthesis.progress import open_progress
+from cadnet.writing import progress
+from cadnet.writing.progress import open_progress
 
 
 def test_a_log_gets_few_plain_lines(

@@ -1,0 +1,154 @@
+"""Pictures that lie in two splits: found by perceptual hash, confirmed by their pixels.
+
+All photographs of one product look alike, so that equal hashes alone mean nothing. Two pictures count as one
+
+- when their decoded pixels are equal, unless they are of a single colour; or
+- when their hashes differ in at most ``bits`` bits, their reduced and blurred copies differ nowhere by more than
+  ``difference`` grey levels after the mean difference of each channel is taken away (a brighter copy is the same
+  picture), and their defects overlap. Where one of them is unlabelled, the pixels decide alone.
+
+Two defect-free photographs of one product are almost equal by nature and show the same nothing, so they count
+only when they are equal bit by bit. The same holds for a faint defect beside a clean photograph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import combinations
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from cadnet.images import decode, read_image
+from cadnet.types import IGNORE_INDEX
+
+SMALL = 64
+"""Side of the reduced grey copies that are compared before any file is read again."""
+_SIDE = 256
+"""Longest side of the copies that confirm."""
+_BLOCK = 1024
+"""Pictures of one split compared with those of another at once."""
+
+
+class Picture(NamedTuple):
+    """One sample as the search sees it; see :class:`cadnet.datasets.filefacts.ImageFacts`.
+
+    ``defective`` is None where nobody has looked (unlabelled); then ``mask`` is empty.
+    """
+
+    index: int
+    split: str
+    image: str
+    mask: str
+    defective: bool | None
+    digest: str
+    flat: bool
+    hash: int
+    small: np.ndarray
+
+
+def perceptual_hash(grey: np.ndarray) -> int:
+    """64-bit hash of a uint8 picture (H, W): signs of its 8 x 8 lowest cosine frequencies about their median.
+
+    Method: pHash (Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010).
+    """
+    reduced = cv2.resize(grey, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
+    low = cv2.dct(reduced)[:8, :8].ravel()
+    # The first term is the mean brightness, whose size says nothing about the picture.
+    bits = low > np.median(low[1:])
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+def find_duplicates(
+    root: Path, pictures: Sequence[Picture], bits: int, difference: float
+) -> dict[int, int]:
+    """Return for each picture that has a double in an earlier split the index of the first such double.
+
+    Splits are taken in the order in which they first occur in ``pictures``. Files are read again only where
+    hashes and reduced copies agree already.
+    """
+    found: dict[int, int] = {}
+    for later, earlier in _equal_pixels(pictures):
+        found.setdefault(later.index, earlier.index)
+    suspects: dict[str, list[Picture]] = {}
+    for picture in pictures:
+        suspects.setdefault(picture.split, [])
+        if picture.defective is not False:
+            suspects[picture.split].append(picture)
+    compare = _Comparison(root, difference)
+    for before, after in combinations(suspects.values(), 2):
+        todo = [picture for picture in after if picture.index not in found]
+        for later, candidates in _similar(before, todo, bits, difference):
+            double = next((picture for picture in candidates if compare.is_same(picture, later)), None)
+            if double is not None:
+                found[later.index] = double.index
+    return found
+
+
+def _equal_pixels(pictures: Sequence[Picture]) -> Iterator[tuple[Picture, Picture]]:
+    first: dict[str, Picture] = {}
+    for split in dict.fromkeys(picture.split for picture in pictures):
+        members = [picture for picture in pictures if picture.split == split and not picture.flat]
+        for picture in members:
+            earlier = first.get(picture.digest)
+            if earlier is not None and earlier.split != split:
+                yield picture, earlier
+        for picture in members:
+            first.setdefault(picture.digest, picture)
+
+
+def _similar(
+    before: Sequence[Picture], after: Sequence[Picture], bits: int, difference: float
+) -> Iterator[tuple[Picture, list[Picture]]]:
+    """Each of ``after`` with those of ``before`` that have nearly its hash and its reduced copy."""
+    if not before:
+        return
+    hashes = np.array([picture.hash for picture in before], np.uint64)
+    small = np.stack([picture.small for picture in before])
+    for start in range(0, len(after), _BLOCK):
+        block = after[start : start + _BLOCK]
+        other = np.array([picture.hash for picture in block], np.uint64)
+        near = np.bitwise_count(other[:, None] ^ hashes[None]) <= bits
+        for row in np.flatnonzero(near.any(axis=1)):
+            columns = np.flatnonzero(near[row])
+            apart = small[columns].astype(np.float32) - block[row].small
+            apart -= apart.mean(axis=(1, 2), keepdims=True)
+            alike = columns[np.abs(apart).max(axis=(1, 2)) <= difference]
+            if alike.size:
+                yield block[row], [before[column] for column in alike]
+
+
+class _Comparison:
+    """Whether two files show the same; the copies read last are kept, for candidates share their partners."""
+
+    def __init__(self, root: Path, difference: float) -> None:
+        self._root = root
+        self._difference = difference
+        self._image = lru_cache(maxsize=64)(self._reduced)
+        self._mask = lru_cache(maxsize=64)(self._defect)
+
+    def is_same(self, one: Picture, other: Picture) -> bool:
+        if one.defective and other.defective:
+            masks = self._mask(one.mask), self._mask(other.mask)
+            if masks[0].shape == masks[1].shape and not (masks[0] & masks[1]).any():
+                return False
+        images = self._image(one.image), self._image(other.image)
+        if images[0].shape != images[1].shape:
+            return False
+        apart = images[0] - images[1]
+        apart -= apart.mean(axis=(0, 1))
+        return bool(np.abs(apart).max() <= self._difference)
+
+    def _reduced(self, name: str) -> np.ndarray:
+        image = read_image(self._root / name)
+        scale = min(1.0, _SIDE / max(image.shape[:2]))
+        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+        reduced = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        return cv2.GaussianBlur(reduced, (0, 0), 1.0).astype(np.float32)
+
+    def _defect(self, name: str) -> np.ndarray:
+        mask = decode(self._root / name, cv2.IMREAD_UNCHANGED)
+        return (mask > 0) & (mask != IGNORE_INDEX)

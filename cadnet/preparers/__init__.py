@@ -1,0 +1,1 @@
+"""Raw material of the datasets made from photographs, planned as prepared datasets."""

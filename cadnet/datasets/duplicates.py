@@ -3,9 +3,9 @@
 All photographs of one product look alike, so that equal hashes alone mean nothing. Two pictures count as one
 
 - when their decoded pixels are equal, unless they are of a single colour; or
-- when their hashes differ in at most ``bits`` bits, their reduced and blurred copies differ nowhere by more than
-  ``difference`` grey levels after the mean difference of each channel is taken away (a brighter copy is the same
-  picture), and their defects overlap. Where one of them is unlabelled, the pixels decide alone.
+- when their hashes differ in at most ``bits`` bits, their reduced and blurred copies differ nowhere by more
+  than ``difference`` grey levels after the mean difference of each channel is taken away (a brighter copy is
+  the same picture), and their defects overlap. Where one of them is unlabelled, the pixels decide alone.
 
 Two defect-free photographs of one product are almost equal by nature and show the same nothing, so they count
 only when they are equal bit by bit. The same holds for a faint defect beside a clean photograph.
@@ -39,7 +39,7 @@ class Picture(NamedTuple):
     ``defective`` is None where nobody has looked (unlabelled); then ``mask`` is empty.
     """
 
-    index: int
+    row: int
     split: str
     image: str
     mask: str
@@ -62,17 +62,15 @@ def perceptual_hash(grey: np.ndarray) -> int:
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
-def find_duplicates(
-    root: Path, pictures: Sequence[Picture], bits: int, difference: float
-) -> dict[int, int]:
-    """Return for each picture that has a double in an earlier split the index of the first such double.
+def find_duplicates(root: Path, pictures: Sequence[Picture], bits: int, difference: float) -> dict[int, int]:
+    """Return for each picture that has a double in an earlier split the row of the first such double.
 
     Splits are taken in the order in which they first occur in ``pictures``. Files are read again only where
     hashes and reduced copies agree already.
     """
     found: dict[int, int] = {}
     for later, earlier in _equal_pixels(pictures):
-        found.setdefault(later.index, earlier.index)
+        found.setdefault(later.row, earlier.row)
     suspects: dict[str, list[Picture]] = {}
     for picture in pictures:
         suspects.setdefault(picture.split, [])
@@ -80,11 +78,11 @@ def find_duplicates(
             suspects[picture.split].append(picture)
     compare = _Comparison(root, difference)
     for before, after in combinations(suspects.values(), 2):
-        todo = [picture for picture in after if picture.index not in found]
+        todo = [picture for picture in after if picture.row not in found]
         for later, candidates in _similar(before, todo, bits, difference):
             double = next((picture for picture in candidates if compare.is_same(picture, later)), None)
             if double is not None:
-                found[later.index] = double.index
+                found[later.row] = double.row
     return found
 
 
@@ -112,13 +110,13 @@ def _similar(
         block = after[start : start + _BLOCK]
         other = np.array([picture.hash for picture in block], np.uint64)
         near = np.bitwise_count(other[:, None] ^ hashes[None]) <= bits
-        for row in np.flatnonzero(near.any(axis=1)):
+        for row in np.flatnonzero(near.any(axis=1)).tolist():
             columns = np.flatnonzero(near[row])
             apart = small[columns].astype(np.float32) - block[row].small
             apart -= apart.mean(axis=(1, 2), keepdims=True)
             alike = columns[np.abs(apart).max(axis=(1, 2)) <= difference]
             if alike.size:
-                yield block[row], [before[column] for column in alike]
+                yield block[row], [before[column] for column in alike.tolist()]
 
 
 class _Comparison:

@@ -13,6 +13,7 @@ from cadnet.datasets.manifest import DatasetError, PreparedDataset
 from cadnet.files import atomic_directory, value_digest, write_json
 from cadnet.images import ImageError, read_image, read_mask
 from cadnet.types import IGNORE_INDEX
+from cadnet.writing.progress import open_progress
 
 _ARRAYS = ("images", "masks", "references", "reference_index")
 
@@ -33,7 +34,9 @@ class DecodedSplit:
     rows: pd.DataFrame
 
 
-def decode_split(dataset: PreparedDataset, split: str, cache: Path | str) -> DecodedSplit:
+def decode_split(
+    dataset: PreparedDataset, split: str, cache: Path | str, progress: bool = False
+) -> DecodedSplit:
     """Decode ``split`` into ``cache`` (once per state of the data) and map it.
 
     Raises:
@@ -44,12 +47,12 @@ def decode_split(dataset: PreparedDataset, split: str, cache: Path | str) -> Dec
     # The completeness marker is the directory's name: it appears by one rename.
     if not folder.is_dir():
         with atomic_directory(folder) as temporary:
-            _decode(dataset, rows, temporary)
+            _decode(dataset, rows, temporary, f"decoding {dataset.name} {split}" if progress else "")
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
     return DecodedSplit(rows=rows, **arrays)
 
 
-def _decode(dataset: PreparedDataset, rows: pd.DataFrame, folder: Path) -> None:
+def _decode(dataset: PreparedDataset, rows: pd.DataFrame, folder: Path, title: str) -> None:
     height, width = int(rows["height"].iloc[0]), int(rows["width"].iloc[0])
     names = list(dict.fromkeys(rows["reference"]))
     position = {name: index for index, name in enumerate(names)}
@@ -78,8 +81,11 @@ def _decode(dataset: PreparedDataset, rows: pd.DataFrame, folder: Path) -> None:
     jobs = [("images", i, name) for i, name in enumerate(rows["image"])]
     jobs += [("masks", i, name) for i, name in enumerate(rows["mask"])]
     jobs += [("references", i, name) for i, name in enumerate(names)]
-    with ThreadPoolExecutor() as pool:
-        problems = [problem for problem in pool.map(load, jobs) if problem]
+    problems: list[str] = []
+    with ThreadPoolExecutor() as pool, open_progress(bool(title), len(jobs), 0, title) as bar:
+        for problem in pool.map(load, jobs):
+            problems += [problem] if problem else []
+            bar.advance(1)
     if problems:
         raise DatasetError(
             f"{len(problems)} files of {dataset.root} cannot be used:\n" + "\n".join(problems[:20])

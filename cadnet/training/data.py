@@ -29,7 +29,7 @@ class PairData(L.LightningDataModule):
     def prepare_data(self) -> None:
         """Decode into the cache on the first process only."""
         for split in ("train", "val"):
-            decode_split(self.dataset, split, self.cache)
+            decode_split(self.dataset, split, self.cache, progress=True)
 
     def train_dataloader(self) -> TrainBatches:
         """Shuffled, augmented batches of this process."""

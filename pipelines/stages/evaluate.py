@@ -23,6 +23,7 @@ from cadnet.models.tensors import WeightsError
 from cadnet.models.weights import ModelDescription, load_model
 from cadnet.tracking.stage import track_stage
 from cadnet.tracking.tracker import metric_points
+from cadnet.writing.progress import open_progress
 from pipelines.cells import CACHE, CHECKPOINTS, CellName, dataset_folder
 from pipelines.stages.command import parse_cell, read_params, run_stage
 
@@ -36,7 +37,7 @@ def evaluate(cell: CellName, params: ProjectParams) -> None:
     model, description = load_model(cell.model)
     require_weights_of(cell, description, dataset)
     model.to(device)
-    decoded = decode_split(dataset, SPLIT, CACHE)
+    decoded = decode_split(dataset, SPLIT, CACHE, progress=True)
     with track_stage(
         cell.tracked(params.run.scale),
         description.metadata["fingerprint"],
@@ -82,15 +83,17 @@ def _count(
 ) -> tuple[Counts, float]:
     batches = EvalBatches(DevicePairs(decoded, device), params.evaluate.batch_size)
     started = time.perf_counter()
-    counts = count(
-        model,
-        batches,
-        len(decoded.rows),
-        dataset.classes,
-        device,
-        bins=params.evaluate.thresholds,
-        bf16=device == "cuda",
-    )
+    with open_progress(True, len(decoded.rows), 0, f"scoring {dataset.name}") as bar:
+        counts = count(
+            model,
+            batches,
+            len(decoded.rows),
+            dataset.classes,
+            device,
+            bins=params.evaluate.thresholds,
+            bf16=device == "cuda",
+            on_batch=bar.advance,
+        )
     return counts, time.perf_counter() - started
 
 

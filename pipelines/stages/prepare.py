@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 
-from cadnet.config import ConfigError, DatasetParams, SynLCDParams, load_params
+from cadnet.config import ConfigError, DatasetParams, MvtecAdParams, SynLCDParams, load_params
+from cadnet.files import read_json
+from cadnet.preparers.mvtec_ad.plan import plan_mvtec_ad
 from cadnet.synthesis.writer import plan_synlcd
 from cadnet.writing.dataset import write_dataset
 from cadnet.writing.units import Plan
@@ -14,7 +17,7 @@ from pipelines.stages.command import run_stage
 
 
 def prepare(dataset: str) -> None:
-    """Prepare one dataset of params.yaml.
+    """Prepare one dataset of params.yaml and print what a reader of it must know.
 
     Raises:
         ConfigError: params.yaml defines no such dataset.
@@ -22,14 +25,19 @@ def prepare(dataset: str) -> None:
     known = load_params(PARAMS).datasets
     if dataset not in known:
         raise ConfigError(f"{PARAMS} defines no dataset '{dataset}'; it has {sorted(known)}")
-    plan = plan_of(known[dataset])
-    write_dataset(plan, dataset_folder(dataset), workers=os.cpu_count() or 1, progress=True)
+    folder = dataset_folder(dataset)
+    write_dataset(plan_of(known[dataset]), folder, workers=os.cpu_count() or 1, progress=True)
+    for note in read_json(folder / "dataset.json").get("notes", []):
+        sys.stdout.write(f"{dataset}: {note}\n")
 
 
 def plan_of(params: DatasetParams) -> Plan:
-    """Read the raw material of a dataset and plan its preparation; raises what the preparer raises."""
-    if isinstance(params, SynLCDParams):
-        return plan_synlcd(params)
+    """Look at the raw material of a dataset and plan its preparation; raises what its preparer raises."""
+    match params:
+        case SynLCDParams():
+            return plan_synlcd(params)
+        case MvtecAdParams():
+            return plan_mvtec_ad(params)
     raise NotImplementedError
 
 

@@ -18,8 +18,9 @@ class RegistrationParams(Params):
 
     model: Literal["off", "translation", "affine", "homography"] = "affine"
     """The most general motion that may be estimated; "off" takes the pair as it is."""
-    max_shift: PositiveFloat = 64.0
-    """Pixels by which a point of the image may lie away from its place in the reference."""
+    max_shift: PositiveFloat = 96.0
+    """Pixels by which the farthest corner may lie away from its place in the reference: 30 px and 5 degrees
+    together move a corner of 512 px by 74. Large photographs that may be turned need more."""
     max_residual: PositiveFloat = 1.0
     """Pixels of remaining misalignment above which a registration has failed."""
     min_confidence: Fraction = 0.5

@@ -1,0 +1,136 @@
+"""Finding how an image lies on its reference."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from cadnet.config import RegistrationParams
+from cadnet.registration.align import check_picture
+from cadnet.registration.correlate import Model, displacement, refine, search
+from cadnet.registration.features import match
+from cadnet.registration.levels import Level, make_level, sides_for
+from cadnet.registration.quality import Quality, measure, unchanged
+from cadnet.registration.result import Method, Registration
+
+_LARGEST_SIDE = 1024
+"""Longer side in pixels of the finest level, which keeps the time of large photographs within bounds."""
+_QUALITY_SIDES = (256, 1024)
+"""Quality is measured at half size, where noise has averaged out, within these limits of the longer side."""
+_MIN_SIDE = 32
+"""Pictures with a shorter side hold no patch to measure on."""
+_KEEP = 0.1
+"""Pixels of residual that patches can hardly tell from nothing: no better motion is looked for."""
+_NEGLIGIBLE = 0.25
+"""Pixels; a motion that moves no corner farther costs more sharpness than it gains in place."""
+_CERTAIN = 0.95
+"""Correlation on the coarse level after which no second start is tried."""
+_CONVERGED = 0.3
+"""Pixels of residual above which the finest level is refined once more."""
+
+
+class _Limits(NamedTuple):
+    """What a registration is judged by; ``shape`` is the reference's (H, W)."""
+
+    params: RegistrationParams
+    shape: tuple[int, ...]
+    same_size: bool
+
+    def judge(self, matrix: np.ndarray, method: Method, quality: Quality) -> Registration:
+        # The farthest that two points of the reference can lie apart stands for "not known".
+        residual = math.hypot(*self.shape) if quality.residual is None else quality.residual
+        shift = displacement(matrix, np.eye(3), self.shape)
+        within = (
+            residual <= self.params.max_residual
+            and quality.confidence >= self.params.min_confidence
+            and shift <= self.params.max_shift
+        )
+        accepted = self.same_size if method == "off" else within
+        return Registration(matrix, method, residual, quality.confidence, shift, accepted)
+
+
+class _Pair(NamedTuple):
+    """Reduced copies of a pair from coarse to fine, the copy quality is measured on, and the limits."""
+
+    levels: list[Level]
+    quality: Level
+    limits: _Limits
+
+
+def register(image: np.ndarray, reference: np.ndarray, params: RegistrationParams) -> Registration:
+    """Estimate the motion that brings ``image`` onto ``reference``.
+
+    Args:
+        image: uint8 RGB (h, w, 3).
+        reference: uint8 RGB (H, W, 3); sizes may differ, pixels must be of about the same size.
+        params: the motion model and the limits of acceptance.
+
+    A pair that already lies on each other as well as the estimate would put it comes back with exactly the
+    identity. A pair that cannot be registered (blank, noise, another product, too small) is no error: it
+    comes back with the best guess and ``accepted`` False.
+
+    Raises:
+        ValueError: shapes or types are not as above.
+    """
+    check_picture("image", image)
+    check_picture("reference", reference)
+    grey = cv2.cvtColor(reference, cv2.COLOR_RGB2GRAY), cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    sides = sorted([*grey[0].shape, *grey[1].shape])
+    limits = _Limits(params, grey[0].shape, grey[0].shape == grey[1].shape)
+    model = params.model
+    identity = Quality(None, 0.0)
+    if sides[0] >= _MIN_SIDE:
+        quality = make_level(*grey, int(np.clip(sides[-1] // 2, *_QUALITY_SIDES)))
+        identity = measure(quality, np.eye(3))
+    kept = limits.judge(np.eye(3), "off" if model == "off" else "identity", identity)
+    if model == "off" or sides[0] < _MIN_SIDE or (kept.accepted and kept.residual <= _KEEP):
+        return kept
+    levels = [make_level(*grey, side) for side in sides_for(sides[0], sides[-1], _LARGEST_SIDE)]
+    pair = _Pair(levels, quality, limits)
+    best = _by_correlation(pair, model)
+    if not best.accepted and model != "translation":
+        best = _better(best, _by_features(pair, model))
+    needless = kept.residual <= best.residual or best.shift <= _NEGLIGIBLE
+    return kept if needless and kept.accepted >= best.accepted else best
+
+
+def _by_correlation(pair: _Pair, model: Model) -> Registration:
+    coarse = pair.levels[0]
+    matrix, correlation = np.eye(3), -2.0
+    for start in search(coarse, model, pair.limits.params.max_shift):
+        found, reached = refine(coarse, start.matrix, model, 0)
+        if reached > correlation:
+            matrix, correlation = found, reached
+        if correlation > _CERTAIN:
+            break
+    return _refined(pair, coarse.to_full(matrix), model, model)
+
+
+def _by_features(pair: _Pair, model: Model) -> Registration | None:
+    level = pair.levels[-1]
+    found = match(level)
+    return None if found is None else _refined(pair, level.to_full(found), model, "features")
+
+
+def _refined(pair: _Pair, matrix: np.ndarray, model: Model, method: Method) -> Registration:
+    """Refine a full-size motion on all levels but the coarse one and measure it."""
+    for step, level in enumerate(pair.levels[1:], start=1):
+        matrix = level.to_full(refine(level, level.to_level(matrix), model, step)[0])
+    quality = measure(pair.quality, matrix)
+    if quality.residual is None or quality.residual > _CONVERGED:
+        level = pair.levels[-1]
+        mask = unchanged(pair.quality, matrix, level)
+        again = level.to_full(refine(level, level.to_level(matrix), model, 1, mask)[0])
+        improved = measure(pair.quality, again)
+        if improved.residual is not None and improved.residual <= (quality.residual or np.inf):
+            matrix, quality = again, improved
+    return pair.limits.judge(matrix, method, quality)
+
+
+def _better(first: Registration, second: Registration | None) -> Registration:
+    if second is None or (first.accepted, -first.residual) >= (second.accepted, -second.residual):
+        return first
+    return second

@@ -1,0 +1,94 @@
+"""Reduced copies of a pair, free of slow changes of brightness, and coordinates between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+COARSE_SIDE = 128
+"""Longer side in pixels of the level on which the search starts."""
+_COARSE_SHORT = 32
+"""Its shorter side at least: a strip is reduced less."""
+_LIGHT_SIGMA = 8.0
+"""Pixels of the coarse level; what changes more slowly is taken for lighting."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """One reduced pair: float32 pictures without their slow part, and full pixels to level pixels (3, 3)."""
+
+    reference: np.ndarray
+    image: np.ndarray
+    reference_scale: np.ndarray
+    image_scale: np.ndarray
+
+    def to_level(self, matrix: np.ndarray) -> np.ndarray:
+        """Express a motion between full-size pictures between those of this level."""
+        return _normalised(self.image_scale @ matrix @ np.linalg.inv(self.reference_scale))
+
+    def to_full(self, matrix: np.ndarray) -> np.ndarray:
+        """Express a motion between this level's pictures between the full-size ones."""
+        return _normalised(np.linalg.inv(self.image_scale) @ matrix @ self.reference_scale)
+
+    @property
+    def pixel(self) -> float:
+        """Full-size pixels per pixel of this level, along the axis reduced more."""
+        return float(1 / min(self.reference_scale[0, 0], self.reference_scale[1, 1]))
+
+    def warped(self, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The level's image in the reference's frame by a level motion, and where it has pixels (bool)."""
+        height, width = self.reference.shape
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        warped = cv2.warpPerspective(self.image, matrix, (width, height), flags=flags)
+        ones = np.ones(self.image.shape, np.uint8)
+        inside = cv2.warpPerspective(
+            ones, matrix, (width, height), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+        )
+        return warped, inside.astype(bool)
+
+
+def sides_for(shortest: int, longest: int, largest: int) -> list[int]:
+    """Longer sides of the levels from coarse to fine for pictures of these shortest and longest sides.
+
+    They double up to ``longest``, or to ``largest`` where that is less.
+    """
+    coarse = max(COARSE_SIDE, longest * _COARSE_SHORT // shortest)
+    top = min(longest, max(largest, coarse))
+    sides = [min(coarse, top)]
+    while sides[-1] < top:
+        # A last step of less than a quarter would cost a level and gain nothing.
+        sides.append(top if sides[-1] * 2.5 >= top else sides[-1] * 2)
+    return sides
+
+
+def make_level(reference: np.ndarray, image: np.ndarray, side: int) -> Level:
+    """Reduce a grey uint8 pair by one factor so that the longer side of both becomes ``side`` pixels."""
+    factor = min(1.0, side / max(*reference.shape, *image.shape))
+    small_reference, reference_scale = _reduced(reference, factor)
+    small_image, image_scale = _reduced(image, factor)
+    return Level(_without_light(small_reference), _without_light(small_image), reference_scale, image_scale)
+
+
+def _reduced(grey: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray]:
+    height, width = grey.shape
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    x, y = size[0] / width, size[1] / height
+    # Pixel centres lie at whole numbers, so that a reduced picture's origin is half a new pixel in.
+    scale = np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
+    reduced = grey if size == (width, height) else cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    return reduced.astype(np.float32), scale
+
+
+def _without_light(picture: np.ndarray) -> np.ndarray:
+    height, width = picture.shape
+    factor = min(1.0, COARSE_SIDE / max(height, width))
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    # Blurred at the coarse size: the same result as a wide blur at this one, in a fiftieth of its time.
+    light = cv2.GaussianBlur(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), (0, 0), _LIGHT_SIGMA)
+    return picture - cv2.resize(light, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _normalised(matrix: np.ndarray) -> np.ndarray:
+    return matrix / matrix[2, 2]

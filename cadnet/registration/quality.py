@@ -1,0 +1,172 @@
+"""How well a pair lies on each other, measured on textured patches spread over the reference."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from cadnet.registration.levels import Level
+
+_CELLS = 7
+"""Patches along each side: in each cell the best textured place is followed."""
+_WINDOW = 31
+"""Side in level pixels of a patch."""
+_MIN_PATCHES = 6
+"""With fewer, an affine misalignment is no longer told from noise."""
+_PERCENTILE = 80
+"""Of the local displacements: a defect on one patch of five does not count as misalignment."""
+_SAME = 0.5
+"""Correlation of a followed patch with its reference below which it shows something else."""
+_MAX_CHANGED = 1 / 3
+"""Share of patches that may show something else; with more, the pair is taken to be misaligned there."""
+_CONTRAST = 40.0
+"""Grey levels per standard deviation of the pictures in which patches are followed."""
+_MIN_CONTRAST = 1.0
+"""Grey levels (standard deviation) below which a picture counts as blank."""
+_MIN_TEXTURE = 0.05
+"""Smaller eigenvalue of a patch's gradients, as a share of the upper quartile of all patches."""
+
+
+class Quality(NamedTuple):
+    """``residual`` in full pixels of the reference (None: too little texture); ``confidence`` in 0..1."""
+
+    residual: float | None
+    confidence: float
+
+
+def measure(level: Level, matrix: np.ndarray) -> Quality:
+    """Measure what remains between the pair after the full-size motion ``matrix``.
+
+    Residual: patches are followed from the reference to the aligned image (Lucas and Kanade); it is the 80th
+    percentile of their displacements, or the displacement of a corner by the affine motion that explains them
+    best where that is larger. Patches that are found nowhere are defects and left out while they are few;
+    otherwise they count as far away. Confidence: median over the patches of the zero-mean normalised
+    correlation, which neither brightness nor contrast nor a defect changes.
+    """
+    warped, inside = level.warped(level.to_level(matrix))
+    reference, image = as_bytes(level.reference, inside), as_bytes(warped, inside)
+    points = _textured_points(reference, inside)
+    if len(points) < _MIN_PATCHES or not image.any():
+        return Quality(None, 0.0)
+    correlation = local_correlation(reference, image)[points[:, 1], points[:, 0]]
+    moved, same = _followed(reference, image, points)
+    distance = np.linalg.norm(moved, axis=1)
+    if (~same).mean() <= _MAX_CHANGED:
+        points, moved, distance = points[same], moved[same], distance[same]
+    typical = float(np.percentile(distance, _PERCENTILE))
+    largest = max(typical, _corner_motion(points, moved, reference.shape))
+    return Quality(largest * level.pixel, float(np.clip(np.median(correlation), 0, 1)))
+
+
+def as_bytes(picture: np.ndarray, inside: np.ndarray | None = None) -> np.ndarray:
+    """A level's picture at a fixed contrast as uint8; all zero when it shows nothing where ``inside``."""
+    mask = None if inside is None else inside.view(np.uint8)
+    mean, deviation = (float(value.item()) for value in cv2.meanStdDev(picture, mask=mask))
+    if deviation < _MIN_CONTRAST:
+        return np.zeros(picture.shape, np.uint8)
+    gain = _CONTRAST / deviation
+    return np.clip(picture * gain + (128 - mean * gain), 0, 255).astype(np.uint8)
+
+
+def unchanged(level: Level, matrix: np.ndarray, target: Level) -> np.ndarray | None:
+    """Where the image shows what the reference shows, uint8 0 or 1 at the size of ``target.image``.
+
+    ``matrix`` is full-size; the correlation is looked at on ``level``. None when less than half of the
+    texture is left: then the pair is misaligned, not changed.
+    """
+    motion = level.to_level(matrix)
+    warped, inside = level.warped(motion)
+    reference, image = as_bytes(level.reference, inside), as_bytes(warped, inside)
+    textured = inside & ((_deviation(reference) > _CONTRAST / 4) | (_deviation(image) > _CONTRAST / 4))
+    changed = textured & (local_correlation(reference, image) < _SAME)
+    if changed.sum() > 0.5 * textured.sum():
+        return None
+    height, width = target.image.shape
+    # Changed places go from this level's reference to the target's image.
+    to_image = target.image_scale @ matrix @ np.linalg.inv(level.reference_scale)
+    marked = cv2.warpPerspective(changed.view(np.uint8), to_image, (width, height), flags=cv2.INTER_NEAREST)
+    return 1 - marked
+
+
+def _followed(reference: np.ndarray, image: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Displacements (N, 2) of patches, and whether each shows the same thing there (bool, N)."""
+    start = points.astype(np.float32).reshape(-1, 1, 2)
+    criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 0.01)
+    found, status, _ = cv2.calcOpticalFlowPyrLK(
+        reference, image, start, start.copy(), winSize=(_WINDOW, _WINDOW), maxLevel=1, criteria=criteria
+    )
+    moved = (found - start).reshape(-1, 2).astype(np.float64)
+    same = (status.ravel() > 0) & (np.linalg.norm(moved, axis=1) <= _WINDOW)
+    # What moved by less than a pixel is where it should be, whatever it shows.
+    for index in np.flatnonzero(same & (np.linalg.norm(moved, axis=1) > 1)):
+        before = cv2.getRectSubPix(reference, (_WINDOW, _WINDOW), start[index, 0].tolist())
+        after = cv2.getRectSubPix(image, (_WINDOW, _WINDOW), found[index, 0].tolist())
+        same[index] = cv2.matchTemplate(before, after, cv2.TM_CCOEFF_NORMED)[0, 0] >= _SAME
+    moved[~same] = _WINDOW / np.sqrt(2)
+    return moved, same
+
+
+def _textured_points(picture: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Whole (x, y) of the best textured patch in each cell, int (N, 2), weak and uncovered ones left out."""
+    texture = cv2.boxFilter(cv2.cornerMinEigenVal(picture, 3), -1, (_WINDOW // 2, _WINDOW // 2))
+    # A patch needs all its pixels within both pictures.
+    covered = cv2.erode(
+        inside.view(np.uint8),
+        np.ones((_WINDOW, _WINDOW), np.uint8),
+        borderType=cv2.BORDER_CONSTANT,
+        borderValue=0,
+    )
+    texture = np.where(covered > 0, texture, 0)
+    rows = np.linspace(0, picture.shape[0], _CELLS + 1).astype(int)
+    columns = np.linspace(0, picture.shape[1], _CELLS + 1).astype(int)
+    points, strengths = [], []
+    for top, bottom in pairwise(rows):
+        for left, right in pairwise(columns):
+            cell = texture[top:bottom, left:right]
+            if cell.size and cell.max() > 0:
+                y, x = np.unravel_index(int(cell.argmax()), cell.shape)
+                points.append((left + int(x), top + int(y)))
+                strengths.append(float(cell[y, x]))
+    if not points:
+        return np.empty((0, 2), int)
+    strong = np.array(strengths) >= _MIN_TEXTURE * np.percentile(strengths, 75)
+    return np.array(points)[strong]
+
+
+def local_correlation(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Zero-mean normalised correlation of the patch around each pixel, float32 (H, W) in -1..1."""
+    a, b = reference.astype(np.float32), image.astype(np.float32)
+    mean_a, mean_b = _mean(a), _mean(b)
+    variance = (_mean(a * a) - mean_a**2).clip(0) * (_mean(b * b) - mean_b**2).clip(0)
+    # One grey level of variance: a flat patch correlates with nothing.
+    return (_mean(a * b) - mean_a * mean_b) / np.sqrt(variance + 1)
+
+
+def _deviation(picture: np.ndarray) -> np.ndarray:
+    """Standard deviation of the patch around each pixel, float32 (H, W)."""
+    values = picture.astype(np.float32)
+    return np.sqrt((_mean(values * values) - _mean(values) ** 2).clip(0))
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    return cv2.boxFilter(values, -1, (_WINDOW, _WINDOW))
+
+
+def _corner_motion(points: np.ndarray, moved: np.ndarray, shape: tuple[int, ...]) -> float:
+    """Largest displacement in a corner by the affine motion fitted to ``moved``, outliers weighted down."""
+    if len(points) < _MIN_PATCHES:
+        return float(_WINDOW)
+    height, width = shape
+    half = np.array([width, height]) / 2
+    design = np.column_stack([(points - half) / half, np.ones(len(points))])
+    weights = np.ones(len(points))
+    for _ in range(5):
+        fit, *_rest = np.linalg.lstsq(design * weights[:, None], moved * weights[:, None], rcond=1e-6)
+        error = np.linalg.norm(moved - design @ fit, axis=1)
+        # Cauchy weights on the scale of the median error.
+        weights = 1 / np.sqrt(1 + (error / (2.5 * np.median(error) + 1e-3)) ** 2)
+    corners = np.array([[-1, -1, 1], [1, -1, 1], [-1, 1, 1], [1, 1, 1]])
+    return float(np.linalg.norm(corners @ fit, axis=1).max())

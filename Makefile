@@ -6,6 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PROFILE ?=
+DATASET ?=
+ACCEPT ?=
+FILE ?=
 # Tests that share a run project stay in one process; the others fill the cores.
 PARALLEL := -n auto --dist loadgroup
 
@@ -18,10 +21,10 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export GX_ANALYTICS_ENABLED := false
 export PREFECT_HOME := $(CURDIR)/.prefect
 
-.PHONY: help setup repro test check coverage bench profile flow ui lock clean
+.PHONY: help setup fetch-data repro test check coverage bench profile flow ui lock clean
 
 help: ## show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: $(READY) ## make .venv and install the locked versions
 
@@ -32,6 +35,10 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
+
+fetch-data: setup ## list the public datasets, or get one (DATASET=pku_pcb ACCEPT=yes FILE=archive)
+	test -d data || dvc pull data.dvc
+	cadnet fetch-data $(DATASET) $(if $(filter yes,$(ACCEPT)),--accept-licence) $(if $(FILE),--file "$(FILE)")
 
 repro: setup ## data, training, evaluation, report (PROFILE=name switches params first)
 	@$(if $(PROFILE),python -m pipelines.profile $(PROFILE),true)

@@ -59,3 +59,30 @@ def synth(
     except (PatternError, PreparationError, OSError, ValueError) as error:
         fail(error)
     typer.echo(f"{out} is complete", err=True)
+
+
+@app.command("fetch-data")
+def fetch_data(
+    name: Annotated[str | None, typer.Argument(help="Dataset; without it all are listed.")] = None,
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="You have read the dataset's terms and accept them.")
+    ] = False,
+    file: Annotated[Path | None, typer.Option(help="The archive, if you have downloaded it already.")] = None,
+    data: Annotated[Path, typer.Option(help="Folder of the raw data.")] = Path("data"),
+    downloads: Annotated[Path, typer.Option(help="Folder of downloaded archives.")] = Path("downloads"),
+) -> None:
+    """Get a public dataset: show its terms, download, check, unpack. Run again to go on after a cut."""
+    import sys
+
+    from cadnet.fetching.command import run
+    from cadnet.fetching.fetch import Places
+    from cadnet.fetching.sources import FetchError
+
+    ask = typer.confirm if sys.stdin.isatty() else None
+    places = Places(data=data, downloads=downloads)
+    try:
+        run(name, accept=accept_licence, file=file, places=places, say=typer.echo, ask=ask)
+    except KeyboardInterrupt:
+        fail("interrupted; run the same command again to go on", 130)
+    except (FetchError, OSError) as error:
+        fail(error)

@@ -50,8 +50,8 @@ class Member:
 
 
 @contextmanager
-def open_members(archive: Path, limits: Limits) -> Iterator[tuple[Iterator[Member], int]]:
-    """Yield the checked members of an archive in its order, and the least bytes they need unpacked.
+def open_members(archive: Path, limits: Limits) -> Iterator[tuple[Iterator[Member], int, IO[bytes]]]:
+    """Yield the checked members in their order, the least bytes they need unpacked, and the archive's file.
 
     The kind is told by the first bytes, not by the name.
 
@@ -67,11 +67,11 @@ def open_members(archive: Path, limits: Limits) -> Iterator[tuple[Iterator[Membe
             with zipfile.ZipFile(file) as container:
                 members = _zip_table(container, archive, limits)
                 needed = sum(info.file_size for info, _ in members)
-                yield _zip_members(container, members), needed
+                yield _zip_members(container, members), needed, file
             return
         guard = _Guard(_unpacked(file, head, archive), Budget(archive, limits))
         with tarfile.open(fileobj=cast(IO[bytes], guard), mode="r:") as tape:
-            yield _tar_members(tape, guard, archive, limits), archive.stat().st_size
+            yield _tar_members(tape, guard, archive, limits), archive.stat().st_size, file
 
 
 def _unpacked(file: IO[bytes], head: bytes, archive: Path) -> IO[bytes]:

@@ -38,7 +38,7 @@ def extract(
         archive: file; its kind is told by its content.
         folder: where to; its parents are made.
         limits: what is still accepted; None for the defaults.
-        progress: called with the number of bytes unpacked since the last call.
+        progress: called with the bytes of the archive that are done; the last call has its size.
 
     Raises:
         FileNotFoundError: there is no such archive.
@@ -62,12 +62,14 @@ def extract_into(
         raise FileNotFoundError(f"archive {archive} does not exist")
     budget = Budget(archive, limits)
     try:
-        with open_members(archive, limits) as (members, needed):
+        with open_members(archive, limits) as (members, needed, file):
             if needed > limits.total_bytes:
                 budget.spend(needed)
             _require_space(archive, folder, needed)
             for member in members:
-                _write(member, archive, folder, budget, progress)
+                _write(member, archive, folder, budget, lambda: progress(file.tell()) if progress else None)
+            if progress is not None:
+                progress(archive.stat().st_size)
     except ArchiveError:
         raise
     except (*DAMAGES, OSError) as error:
@@ -80,7 +82,7 @@ def extract_into(
 
 
 def _write(
-    member: Member, archive: Path, folder: Path, budget: Budget, progress: Callable[[int], None] | None
+    member: Member, archive: Path, folder: Path, budget: Budget, written_some: Callable[[], None]
 ) -> None:
     target = folder / member.path
     if member.stream is None:
@@ -93,8 +95,7 @@ def _write(
         while data := member.stream.read(_COPY_BYTES):
             budget.spend(len(data))
             output.write(data)
-            if progress is not None:
-                progress(len(data))
+            written_some()
         written = output.tell()
     if written != member.size:
         raise ArchiveError(

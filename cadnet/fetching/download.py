@@ -1,0 +1,227 @@
+"""Downloading one large file: resumed after a cut, begun anew when it has changed on the server."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urljoin, urlsplit
+
+import requests
+from urllib3.exceptions import HTTPError
+
+from cadnet.fetching.partial import Partial
+from cadnet.fetching.sources import FetchError
+
+Report = Callable[[int, int | None], None]
+"""Called with the bytes that are there and the bytes of the whole file, None when unknown."""
+
+_CHUNK_BYTES = 2**20
+_SPARE_BYTES = 256 * 2**20
+_HOPS = 10
+_REDIRECTS = (301, 302, 303, 307, 308)
+_CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+)")
+_LONGEST_PAUSE = 60.0
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """How patient a download is."""
+
+    connect_seconds: float = 15.0
+    silent_seconds: float = 60.0
+    """Without a byte for so long, a connection counts as cut."""
+    attempts: int = 5
+    """Failures in a row without a new byte before giving up."""
+    pause_seconds: float = 1.0
+    """Before the second attempt; doubled each time."""
+    max_bytes: int = 40 * 2**30
+
+
+class _CutError(Exception):
+    """Worth another attempt."""
+
+    def __init__(self, reason: str, pause: float = 0.0) -> None:
+        super().__init__(reason)
+        self.pause = pause
+
+
+def download(
+    address: str,
+    target: Path,
+    *,
+    size: int | None = None,
+    checked: bool = False,
+    transfer: Transfer | None = None,
+    report: Report | None = None,
+) -> None:
+    """Download ``address`` to ``target``, by way of ``<target>.part``, which a later call goes on with.
+
+    Args:
+        address: http or https.
+        target: file that appears when it is complete.
+        size: bytes the file must have, None if unknown.
+        checked: the caller compares a published checksum afterwards.
+        transfer: patience; None for the defaults.
+        report: told about progress.
+
+    Raises:
+        FetchError: no connection, an HTTP error, a web page instead of a file, another size, a redirect to an
+            unsafe place. What was downloaded stays for the next call.
+        OSError: the disk is full or cannot be written.
+    """
+    transfer = transfer or Transfer()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part, failures = Partial(target, address), 0
+    most = part.length
+    with requests.Session() as session:
+        while True:
+            try:
+                _attempt(session, address, part, size, checked, transfer, report)
+                break
+            except (requests.RequestException, HTTPError, _CutError) as error:
+                failures = 1 if part.length > most else failures + 1
+                most = max(most, part.length)
+                if failures >= transfer.attempts or isinstance(error, ValueError) or _is_forged(error):
+                    raise FetchError(
+                        f"{address} cannot be downloaded: {_reason(error)}"
+                        + (f"; {most} bytes are kept to go on from" if part.length else "")
+                    ) from error
+                asked = error.pause if isinstance(error, _CutError) else 0.0
+                time.sleep(max(asked, min(transfer.pause_seconds * 2 ** (failures - 1), _LONGEST_PAUSE)))
+    part.finish()
+
+
+def _attempt(
+    session: requests.Session,
+    address: str,
+    part: Partial,
+    size: int | None,
+    checked: bool,
+    transfer: Transfer,
+    report: Report | None,
+) -> None:
+    # identity: the bytes of the file are wanted, not a packed form of them.
+    headers = {"Accept-Encoding": "identity", **part.headers(checked)}
+    with closing(_follow(session, address, headers, transfer)) as response:
+        if response.status_code == 416:
+            if _content_range(response)[1] != part.length:
+                part.reset()
+                raise _CutError("the file has changed on the server")
+            return
+        total = _accept(response, address, part)
+        if size is not None and total not in (None, size):
+            part.reset()
+            raise FetchError(f"{address} has {total} bytes where {size} are published; it is another file")
+        limit = min(total or size or transfer.max_bytes, transfer.max_bytes)
+        if total is not None and total > limit:
+            raise FetchError(f"{address} has {total} bytes, which is more than {transfer.max_bytes} allowed")
+        _require_space(part, (total or size or 0) - part.length)
+        _receive(response, address, part, total, limit, report)
+        whole = total or size
+        if whole is not None and part.length != whole:
+            raise _CutError(f"the connection was cut after {part.length} of {whole} bytes")
+
+
+def _follow(
+    session: requests.Session, address: str, headers: dict[str, str], transfer: Transfer
+) -> requests.Response:
+    """Redirects by hand: each place is looked at first, and no answer but the last is read."""
+    place = address
+    for _ in range(_HOPS):
+        response = session.get(
+            place,
+            headers=headers,
+            stream=True,
+            allow_redirects=False,
+            timeout=(transfer.connect_seconds, transfer.silent_seconds),
+        )
+        if response.status_code not in _REDIRECTS or "Location" not in response.headers:
+            return response
+        response.close()
+        place = urljoin(place, response.headers["Location"])
+        scheme = urlsplit(place).scheme
+        if scheme not in ("http", "https") or (scheme == "http" and address.startswith("https:")):
+            raise FetchError(
+                f"{address} redirects to {place[:200]!r}, which is not a safe place to load from"
+            )
+    raise FetchError(f"{address} redirects more than {_HOPS} times")
+
+
+def _accept(response: requests.Response, address: str, part: Partial) -> int | None:
+    """Decide by the header whether the answer goes on or begins anew; return the bytes of the whole file."""
+    status = response.status_code
+    if status == 429 or status >= 500:
+        asked = response.headers.get("Retry-After", "")
+        raise _CutError(f"HTTP {status}", min(float(asked), _LONGEST_PAUSE) if asked.isdigit() else 0.0)
+    if status not in (200, 206):
+        raise FetchError(f"{address} answers HTTP {status} {response.reason}")
+    if response.headers.get("Content-Type", "").lower().startswith("text/html"):
+        raise FetchError(f"{address} answers with a web page where a file was expected")
+    if status == 206:
+        start, total = _content_range(response)
+        if start != part.length or (part.total is not None and total != part.total):
+            part.reset()
+            raise _CutError("the file has changed on the server")
+        return total
+    part.reset()
+    length = response.headers.get("Content-Length", "")
+    total = int(length) if length.isdigit() else None
+    part.begin(response.headers, total)
+    return total
+
+
+def _content_range(response: requests.Response) -> tuple[int | None, int | None]:
+    """First byte and total from a Content-Range header (RFC 9110, section 14.4)."""
+    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    if match is None:
+        return None, None
+    return (None if match[1] is None else int(match[1])), int(match[2])
+
+
+def _receive(
+    response: requests.Response,
+    address: str,
+    part: Partial,
+    total: int | None,
+    limit: int,
+    report: Report | None,
+) -> None:
+    # Unbuffered, so that after a kill every byte received so far is there.
+    with part.path.open("ab", buffering=0) as output:
+        done = part.length
+        for chunk in response.raw.stream(_CHUNK_BYTES, decode_content=False):
+            done += len(chunk)
+            if done > limit:
+                part.reset()
+                raise FetchError(f"{address} sends more than {limit} bytes")
+            output.write(chunk)
+            if report is not None:
+                report(done, total)
+
+
+def _require_space(part: Partial, missing: int) -> None:
+    free = shutil.disk_usage(part.path.parent).free
+    if missing + _SPARE_BYTES > free:
+        raise FetchError(
+            f"{missing / 1e9:.1f} GB are to be downloaded to {part.path.parent}, {free / 1e9:.1f} GB are "
+            "free; make room"
+        )
+
+
+def _is_forged(error: BaseException) -> bool:
+    """A wrong certificate stays wrong; other trouble of an encrypted connection may pass."""
+    return isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error)
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost of the errors that HTTP libraries wrap into each other."""
+    while True:
+        inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
+        if not isinstance(inner, BaseException):
+            return str(error)[:300] or type(error).__name__
+        error = inner

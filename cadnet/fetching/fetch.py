@@ -1,0 +1,190 @@
+"""From an address, or a file already there, to a folder of raw data with a note of where it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from cadnet.archives import ArchiveError, extract_into, find_root, remove_leftovers
+from cadnet.fetching.checksums import Verified, remember, verify
+from cadnet.fetching.download import Transfer, download
+from cadnet.fetching.sources import FetchError, Source
+from cadnet.files import atomic_directory, write_json
+from cadnet.writing.progress import Progress, open_progress
+
+NOTE = "SOURCE.json"
+"""Where a fetched folder says what it is."""
+_MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things go."""
+
+    data: Path = Path("data")
+    """Raw data; versioned by DVC."""
+    downloads: Path = Path("downloads")
+    """Archives, whole and in part; versioned by nobody."""
+
+    def target(self, name: str) -> Path:
+        """Folder of a dataset."""
+        return self.data / name
+
+    def is_complete(self, name: str) -> bool:
+        """Whether the dataset was fetched."""
+        return (self.target(name) / NOTE).is_file()
+
+
+def fetch(
+    name: str,
+    source: Source,
+    places: Places,
+    accepted: str,
+    *,
+    file: Path | None = None,
+    transfer: Transfer | None = None,
+    shown: bool = False,
+) -> Path:
+    """Get a dataset into ``places.data / name``, which appears when it is complete.
+
+    Args:
+        name: of the dataset and its folder.
+        source: what is known about it.
+        places: where to.
+        accepted: how the licence was accepted, for the note.
+        file: archive that is there already; None downloads it, or goes on with a download.
+        transfer: patience of the download.
+        shown: whether progress is shown on stderr.
+
+    Raises:
+        FetchError: no connection, HTTP error, wrong size or checksum, an unsafe or other archive, the folder
+            is taken. The message ends with the way by hand.
+        OSError: the disk is full or cannot be written.
+    """
+    target = places.target(name)
+    require_free(target)
+    places.downloads.mkdir(parents=True, exist_ok=True)
+    record = places.downloads / f"{source.archive}.sha256"
+    try:
+        with FileLock(places.downloads / f".{name}.lock", timeout=0):
+            remove_leftovers(target)
+            archive = _given(file) if file else _downloaded(source, places.downloads, transfer, shown)
+            try:
+                verified = verify(archive, source, record)
+                _unpack(name, source, archive, verified, target, accepted, file, shown)
+            except (FetchError, ArchiveError) as error:
+                raise FetchError(f"{error}{'' if file else _set_aside(archive)}") from error
+            if verified.basis == "none":
+                remember(record, source.archive, verified.sha256)
+    except Timeout as error:
+        raise FetchError(f"{name} is being fetched by another process; wait for it") from error
+    except FetchError as error:
+        raise FetchError(f"{error}\n{source.by_hand(name)}") from error
+    return target
+
+
+def require_free(target: Path) -> None:
+    """Refuse to write over data.
+
+    Raises:
+        FetchError: ``target`` is there and not empty.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise FetchError(f"{target} is there already and not empty; move it away or delete it first")
+
+
+def _given(file: Path) -> Path:
+    if not file.is_file():
+        raise FetchError(f"{file} does not exist or is no file")
+    return file
+
+
+def _downloaded(source: Source, downloads: Path, transfer: Transfer | None, shown: bool) -> Path:
+    archive = downloads / source.archive
+    if archive.is_file():
+        return archive
+    if source.address is None:
+        raise FetchError(f"no address of {source.archive} itself is known")
+    with _bytes_shown(shown, f"{source.archive}, MiB") as report:
+        download(
+            source.address,
+            archive,
+            size=source.size_bytes,
+            checked=source.has_checksum,
+            transfer=transfer,
+            report=report,
+        )
+    return archive
+
+
+def _set_aside(archive: Path) -> str:
+    """Rename a bad download, so that the next call does not take it again; say so."""
+    aside = archive.with_name(f"{archive.name}.refused")
+    archive.replace(aside)
+    return f" (kept as {aside}; the same command downloads it anew)"
+
+
+def _unpack(
+    name: str,
+    source: Source,
+    archive: Path,
+    verified: Verified,
+    target: Path,
+    accepted: str,
+    file: Path | None,
+    shown: bool,
+) -> None:
+    with atomic_directory(target) as folder:
+        with _bytes_shown(shown, f"unpacking {archive.name}, MiB") as report:
+            size = archive.stat().st_size
+            extract_into(archive, folder, progress=lambda done: report(done, size))
+        try:
+            root = find_root(folder, source.contains)
+        except (FileNotFoundError, ValueError) as error:
+            told = str(error).replace(str(folder), str(archive))
+            raise FetchError(f"{told}; it is another archive than {source.title}") from error
+        write_json(
+            folder / NOTE,
+            {
+                "dataset": name,
+                "title": source.title,
+                "page": source.page,
+                "taken_from": str(file) if file else source.address,
+                "archive": archive.name,
+                "bytes": archive.stat().st_size,
+                "sha256": verified.sha256,
+                "compared_with": verified.basis,
+                "root": root.relative_to(folder).as_posix(),
+                "licence": source.licence,
+                "licence_address": source.licence_address,
+                "licence_accepted": accepted,
+                "citation": source.citation,
+                "fetched_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            },
+        )
+
+
+@contextmanager
+def _bytes_shown(shown: bool, title: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Yield a report of bytes that opens the progress when the first of them come and their sum is known."""
+    with ExitStack() as stack:
+        progress: Progress | None = None
+        last = 0
+
+        def report(done: int, total: int | None) -> None:
+            nonlocal progress, last
+            if progress is None:
+                # What was there before this call is no part of the speed.
+                last = done // _MIB
+                whole = (total or 0) // _MIB
+                progress = stack.enter_context(open_progress(shown, whole, last, title))
+            elif (now := done // _MIB) != last:
+                progress.advance(now - last)
+                last = now
+
+        yield report

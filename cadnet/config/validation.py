@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cadnet.config.base import Fraction, Name, Params, Positive, PositiveFloat
 
@@ -22,5 +22,14 @@ class ValidateParams(Params):
     """Bits of 64 by which the perceptual hashes of two equal pictures may differ."""
     duplicate_difference: PositiveFloat = 6.0
     """Grey levels by which two pictures of equal hash may differ anywhere and still count as one."""
+    registration_failures: Fraction = 0.05
+    """Largest share of samples that may not have been brought onto their reference."""
     drift: PositiveFloat = 0.25
     """Largest relative change of a profile's figures against the version before."""
+
+    @model_validator(mode="after")
+    def _share_ascends(self) -> Self:
+        least, largest = self.class_share
+        if least > largest:
+            raise ValueError(f"class_share {[least, largest]} must ascend; swap the two")
+        return self

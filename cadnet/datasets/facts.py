@@ -52,8 +52,8 @@ class DatasetFacts:
     none), ``labelled``, ``mismatch`` (what contradicts the split, None if nothing), ``manifest_size`` and
     ``<file>_size`` ("width x height"), ``<file>_problem`` (None or why the file cannot be used),
     ``mask_form`` and ``mask_values`` (None or what is wrong), ``found_<class>`` pixels, ``shows_defect`` (0
-    or 1 by the mask, NaN without one), ``group_splits`` (splits its group lies in), ``duplicate_of`` (None or
-    the sample it doubles) and ``unregistered`` (None or what is left of the misalignment). ``images`` and
+    or 1 by the mask, NaN without one), ``group_splits`` (splits its group lies in), ``duplicate`` (None or
+    which sample it doubles) and ``unregistered`` (None or what is left of the misalignment). ``images`` and
     ``masks`` are the measured files by relative path.
     """
 
@@ -113,7 +113,7 @@ def collect_facts(
     doubles = find_duplicates(
         table.root, list(_pictures(samples, images)), duplicate_bits, duplicate_difference
     )
-    samples["duplicate_of"] = _doubles(samples, doubles)
+    samples["duplicate"] = _doubles(samples, doubles)
     return DatasetFacts(table, samples, images, masks)
 
 
@@ -179,7 +179,7 @@ def _pictures(samples: pd.DataFrame, images: Mapping[str, ImageFacts]) -> Iterat
 
 def _doubles(samples: pd.DataFrame, doubles: Mapping[int, int]) -> list[str | None]:
     names = list(zip(samples["sample_id"], samples["image"], samples["split"], strict=True))
-    told = {index: "{} ({}, {})".format(*names[other]) for index, other in doubles.items()}
+    told = {index: "shows the same as {} ({}, {})".format(*names[other]) for index, other in doubles.items()}
     return [told.get(index) for index in range(len(samples))]
 
 

@@ -80,6 +80,8 @@ def _measure(
     root: Path, names: Iterable[str], read: Callable[[Path], Found], unusable: Callable[[str], Found]
 ) -> dict[str, Found]:
     def measure(name: str) -> Found:
+        if not name.strip():
+            return unusable("no file is named")
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or "\\" in name:
             return unusable(f"{name!r} leaves the dataset's folder")

@@ -139,8 +139,8 @@ def _mean(values: np.ndarray) -> dict[str, float | None]:
 def _quantiles(name: str, values: np.ndarray) -> Iterator[tuple[str, dict[str, float | None]]]:
     """Quantiles 10, 50 and 90 % with an error from the ranks that chance may reach (binomial).
 
-    The ranks of three deviations are looked at and not those of one, so that a median that may as well fall on
-    the other side of a gap has the gap as its error.
+    The ranks of three deviations are looked at and not those of one, so that a median that may as well fall
+    on the other side of a gap has the gap as its error.
     """
     count = len(values)
     for share in (0.1, 0.5, 0.9) if count else ():

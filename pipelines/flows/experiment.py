@@ -38,7 +38,13 @@ TRAINING_LIMIT = "cadnet-training"
 """Global concurrency limit: one training per GPU (one in all without a GPU), over all flows of a server."""
 
 HOUR = 3600.0
-TIMEOUTS = {"prepare": 2 * HOUR, "train": 24 * HOUR, "evaluate": 2 * HOUR, "report": HOUR / 2}
+TIMEOUTS = {
+    "prepare": 2 * HOUR,
+    "validate": HOUR,
+    "train": 24 * HOUR,
+    "evaluate": 2 * HOUR,
+    "report": HOUR / 2,
+}
 """Seconds a stage may take."""
 
 MAX_PARALLEL = 4

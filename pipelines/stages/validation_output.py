@@ -1,0 +1,253 @@
+"""What stage ``validate`` leaves: summary, profile, page, contact sheets, docs and a tracked record."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cadnet.config import ConfigError, ProjectParams, load_params
+from cadnet.datasets.facts import DatasetFacts
+from cadnet.files import atomic_directory, read_json, write_bytes, write_json
+from cadnet.reporting.contact import (
+    CLEAN_RULE,
+    RULE,
+    SHOWN,
+    ShownDefect,
+    ShownSample,
+    choose_defects,
+    clean_sheet,
+    defect_sheet,
+)
+from cadnet.reporting.validation import LISTED, Check, Row, Sheet, ValidationPage, write_validation_page
+from cadnet.tracking import TrackingError, collect_provenance, invocation_key, open_tracker
+from cadnet.tracking.cells import TAG_ERROR
+from pipelines.cells import PARAMS, REPORTS, CellName, dataset_folder
+
+DOCS, SUMMARY, PROFILE, PAGE = "docs", "summary.json", "profile.json", "index.html"
+CLEAN_SHOWN = 8
+
+logger = logging.getLogger(__name__)
+
+
+class DataValidationError(ValueError):
+    """A prepared dataset breaks rules; the message names them with the rows and says where all are listed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What was measured of a dataset, and how it is judged.
+
+    ``judge`` is given the folder for the docs and returns the checks; ``facts`` is None and ``profile`` empty
+    where the dataset's tables are unusable. ``reason`` says why the profile was not compared, "" if it was.
+    """
+
+    dataset: str
+    folder: Path
+    judge: Callable[[Path], list[Check]]
+    facts: DatasetFacts | None
+    profile: Mapping[str, Any]
+    reason: str
+
+
+def output_folder(dataset: str) -> Path:
+    """Where the validation of a dataset lies."""
+    return REPORTS / "validate" / dataset
+
+
+def params_of(dataset: str) -> ProjectParams:
+    """Read params.yaml and check that it defines ``dataset``.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    params = load_params(PARAMS)
+    if dataset not in params.datasets:
+        raise ConfigError(f"{PARAMS} defines no dataset '{dataset}'; it has {sorted(params.datasets)}")
+    return params
+
+
+def recover(folder: Path) -> None:
+    """Bring back a folder that a killed run had moved aside, and remove what it left half-written."""
+    aside = re.compile(rf"\.{re.escape(folder.name)}\.[^.]+\.(old|tmp)")
+    for entry in sorted(folder.parent.glob(f".{folder.name}.*")):
+        if not aside.fullmatch(entry.name):
+            continue
+        if (entry / folder.name).is_dir() and entry.suffix == ".old" and not folder.exists():
+            (entry / folder.name).replace(folder)
+        shutil.rmtree(entry)
+
+
+def accepted_profile(folder: Path) -> dict[str, Any] | None:
+    """The profile of the last version that passed; None where there is none.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    path = folder / PROFILE
+    return read_json(path) if path.is_file() else None
+
+
+def publish(findings: Findings, params: ProjectParams) -> None:
+    """Judge, write the output folder as a whole, record it, and raise if a check failed.
+
+    The profile is replaced only by that of a version that passed.
+
+    Raises:
+        DataValidationError: a check failed.
+    """
+    folder = findings.folder
+    with atomic_directory(folder) as new:
+        page = _page(findings, findings.judge(new / DOCS))
+        write_json(new / SUMMARY, _summary(page))
+        for sheet in page.sheets:
+            write_bytes(new / sheet.file, sheet.png)
+        write_validation_page(page, new / PAGE)
+        if not page.failed:
+            write_json(new / PROFILE, {**findings.profile, "comparison": page.comparison})
+        elif (folder / PROFILE).is_file():
+            shutil.copyfile(folder / PROFILE, new / PROFILE)
+    error = DataValidationError(failure(page)) if page.failed else None
+    try:
+        _track(findings.dataset, params, folder, error)
+    except TrackingError:
+        if error is None:
+            raise
+        logger.exception("the failed validation could not be recorded")
+    if error is not None:
+        raise error
+
+
+def failure(page: ValidationPage) -> str:
+    """The failed checks in one message, with some twenty of their rows in all."""
+    each = max(3, LISTED // len(page.failed))
+    titles = "; ".join(check.title for check in page.failed)
+    lines = [
+        f"dataset '{page.dataset}' failed {len(page.failed)} of {len(page.checks)} checks ({titles}); "
+        f"all rows are in {output_folder(page.dataset) / SUMMARY}, with pictures in {PAGE} beside it"
+    ]
+    for check in page.failed:
+        lines += [f"{check.title}: {len(check.rows)} rows", *(f"  {row}" for row in check.rows[:each])]
+        if len(check.rows) > each:
+            lines.append(f"  and {len(check.rows) - each} more")
+    return "\n".join([*lines, *([page.cure] if page.cure else [])])
+
+
+def _page(findings: Findings, checks: Sequence[Check]) -> ValidationPage:
+    drifted = any(check.name == "drift" and check.passed is False for check in checks)
+    profile = findings.folder / PROFILE
+    accept = f"delete {profile} and run `dvc repro validate@{findings.dataset}`"
+    return ValidationPage(
+        dataset=findings.dataset,
+        folder=str(dataset_folder(findings.dataset)),
+        checks=checks,
+        warnings=_warnings(findings.facts),
+        profile=findings.profile,
+        comparison=findings.reason or f"compared with {profile}",
+        sheets=list(_sheets(findings.facts)),
+        docs=f"{DOCS}/{PAGE}",
+        cure=f"To accept the changed figures, {accept}." if drifted else "",
+    )
+
+
+def _summary(page: ValidationPage) -> dict[str, Any]:
+    """The verdict for programs: the same for one dataset and limits, whatever it was compared with."""
+    return {
+        "dataset": page.dataset,
+        "passed": not page.failed,
+        "checks": [
+            {
+                "name": check.name,
+                "title": check.title,
+                "passed": check.passed if check.name != "drift" else check.passed is not False,
+                "rows": [_plain(row) for row in check.rows],
+            }
+            for check in page.checks
+        ],
+        "warnings": [_plain(row) for row in page.warnings],
+        "samples": {name: split["samples"] for name, split in page.profile.get("splits", {}).items()},
+    }
+
+
+def _plain(row: Row) -> dict[str, str]:
+    return {"subject": row.subject, "path": row.path, "message": row.message}
+
+
+def _warnings(facts: DatasetFacts | None) -> list[Row]:
+    """Samples that are not on their reference: too few to fail, but to be known."""
+    if facts is None:
+        return []
+    failed = facts.samples[facts.samples["unregistered"].notna()]
+    return [
+        Row(str(row["sample_id"]), str(row["image"]), str(row["unregistered"]))
+        for row in failed.to_dict("records")
+    ]
+
+
+def _sheets(facts: DatasetFacts | None) -> Iterator[Sheet]:
+    """One sheet per class that occurs and one of clean samples, of samples whose files can be used."""
+    if facts is None:
+        return
+    root, classes = facts.table.root, facts.table.classes
+    defects: dict[int, list[ShownDefect]] = {label: [] for label in range(1, len(classes) + 1)}
+    clean: list[ShownSample] = []
+    for row in _drawable(facts):
+        sample = ShownSample(row["sample_id"], row["split"], root / row["image"], root / row["reference"])
+        regions = facts.masks[row["mask"]].defects.tolist()
+        for label, x, y, width, height, pixels in regions:
+            box = (x, y, width, height)
+            defects[label].append(ShownDefect(sample, root / row["mask"], label, box, pixels))
+        if not regions:
+            clean.append(sample)
+    for (label, found), file in zip(defects.items(), sheet_files(classes), strict=True):
+        if found:
+            title = f"{classes[label - 1]}: {min(SHOWN, len(found))} of {len(found):,} defects"
+            png = defect_sheet(choose_defects(found), facts.table.palette, title)
+            yield Sheet(file, png, title, RULE)
+    if clean:
+        step = max(1, len(clean) // CLEAN_SHOWN)
+        shown = clean[::step][:CLEAN_SHOWN]
+        title = f"clean: {len(shown)} of {len(clean):,} samples"
+        yield Sheet("sheets/clean.png", clean_sheet(shown, title), title, CLEAN_RULE)
+
+
+def _drawable(facts: DatasetFacts) -> Iterator[dict[Any, Any]]:
+    rows = facts.samples
+    sound = rows["shows_defect"].notna() & rows["image_problem"].isna() & rows["reference_problem"].isna()
+    sound &= (rows["image_size"] == rows["mask_size"]) & (rows["image_size"] == rows["reference_size"])
+    yield from rows[sound].to_dict("records")
+
+
+def sheet_files(classes: Sequence[str]) -> list[str]:
+    """A file for each class: its name as far as files may be called so, and none twice."""
+    taken = {"clean"}
+    files = []
+    for name in classes:
+        stem = re.sub(r"[^\w-]+", "_", name).strip("_") or "class"
+        while stem.lower() in taken:
+            stem += "_"
+        taken.add(stem.lower())
+        files.append(f"sheets/{stem}.png")
+    return files
+
+
+def _track(dataset: str, params: ProjectParams, folder: Path, error: DataValidationError | None) -> None:
+    """Record the verdict on the parent run of the dataset's experiment."""
+    tracker = open_tracker()
+    experiment = CellName(dataset, params.run.methods[0], params.run.seeds[0]).tracked("").experiment
+    tracker.sweep_stale(experiment)
+    parent = tracker.open_parent(invocation_key("."), experiment, collect_provenance("."))
+    verdict = {"validation_passed": "true" if error is None else "false"}
+    parent.set_tags(verdict | ({TAG_ERROR: f"validate: {error}"} if error else {}))
+    parent.log_metrics([("validation_passed", float(error is None), None)])
+    for name in (SUMMARY, PAGE):
+        parent.log_artifact(folder / name, "validation")
+    if (folder / "sheets").is_dir():
+        parent.log_artifacts(folder / "sheets", "validation/sheets")
+    parent.finish("FAILED" if error else "FINISHED", "validate")
+    if error is None:
+        tracker.settle_parent(parent)

@@ -23,6 +23,7 @@ from cadnet.preparers.mvtec_ad.layout import CATEGORIES, GOOD, Photograph, find_
 from cadnet.preparers.palette import palette
 from cadnet.preparers.registered import failures_note, register_pair
 from cadnet.preparers.resizing import resize_image, resize_mask
+from cadnet.types import SPLITS
 from cadnet.writing.provenance import code_digest, source_digests, versions
 from cadnet.writing.splits import draw_splits
 from cadnet.writing.units import Output, Plan, PreparationError, Unit, mask_pixels
@@ -129,7 +130,7 @@ def plan_mvtec_ad(params: MvtecAdParams) -> Plan:
     references = {name: _choose_reference(photographs, splits, name, params.split.seed) for name in classes}
     chosen = {photograph.sample_id for photograph in references.values()}
     items = [Item(p, "" if p.sample_id in chosen else splits[p.sample_id]) for p in photographs]
-    items.sort(key=lambda item: (item.split, item.photograph.sample_id))
+    items.sort(key=lambda item: (("", *SPLITS).index(item.split), item.photograph.sample_id))
     files = [path for p in photographs for path in (p.image, p.mask) if path is not None]
     return Plan(
         preparer="mvtec_ad",

@@ -25,7 +25,7 @@ from cadnet.reporting.contact import (
 )
 from cadnet.reporting.validation import LISTED, Check, Row, Sheet, ValidationPage, write_validation_page
 from cadnet.tracking import TrackingError, collect_provenance, invocation_key, open_tracker
-from cadnet.tracking.cells import TAG_ERROR
+from cadnet.tracking.cells import TAG_ERROR, TAG_STAGE_STATUS
 from pipelines.cells import PARAMS, REPORTS, CellName, dataset_folder
 
 DOCS, SUMMARY, PROFILE, PAGE = "docs", "summary.json", "profile.json", "index.html"
@@ -241,13 +241,18 @@ def _track(dataset: str, params: ProjectParams, folder: Path, error: DataValidat
     experiment = CellName(dataset, params.run.methods[0], params.run.seeds[0]).tracked("").experiment
     tracker.sweep_stale(experiment)
     parent = tracker.open_parent(invocation_key("."), experiment, collect_provenance("."))
-    verdict = {"validation_passed": "true" if error is None else "false"}
-    parent.set_tags(verdict | ({TAG_ERROR: f"validate: {error}"} if error else {}))
+    if not parent.resumed:
+        parent.log_artifact(PARAMS)
+    parent.set_tags({"validation_passed": "true" if error is None else "false"})
     parent.log_metrics([("validation_passed", float(error is None), None)])
     for name in (SUMMARY, PAGE):
         parent.log_artifact(folder / name, "validation")
     if (folder / "sheets").is_dir():
         parent.log_artifacts(folder / "sheets", "validation/sheets")
-    parent.finish("FAILED" if error else "FINISHED", "validate")
     if error is None:
+        parent.set_tags({f"{TAG_STAGE_STATUS}validate": "FINISHED"})
         tracker.settle_parent(parent)
+    else:
+        # No cell runs on data that failed, so the parent has nothing to take its status from.
+        parent.set_tags({TAG_ERROR: f"validate: {error}"})
+        parent.finish("FAILED", "validate")

@@ -24,7 +24,12 @@ RESULTS = ("dvc.lock", "reports/")
 SCALE = "pipeline test"
 EXPERIMENT = "cadnet/synlcd/supervised"
 CELLS = ("synlcd-cadnet-0", "synlcd-segformer-0")
-STAGES = {"prepare@synlcd", "report", *(f"{kind}@{cell}" for kind in ("train", "evaluate") for cell in CELLS)}
+STAGES = {
+    "prepare@synlcd",
+    "validate@synlcd",
+    "report",
+    *(f"{kind}@{cell}" for kind in ("train", "evaluate") for cell in CELLS),
+}
 
 FLOW = ("python", "-m", "pipelines.flows.experiment")
 
@@ -159,6 +164,8 @@ def tiny_params(params: dict[str, Any]) -> dict[str, Any]:
         },
         "screen": {"probability": 0.0},
     }
+    # Only lines are drawn, so the other class has no image.
+    params["validate"]["min_class_images"] = 0
     params["train"] |= {"epochs": 4, "crop": 32, "batch_size": 4, "precision": "fp32"}
     params["train"]["recipes"]["transformer"] |= {"lr": 0.003, "reference_batch": 4}
     return params

@@ -20,7 +20,7 @@ from cadnet.fetching.sources import FetchError
 Report = Callable[[int, int | None], None]
 """Called with the bytes that are there and the bytes of the whole file, None when unknown."""
 
-_CHUNK_BYTES = 2**20
+_CHUNK_BYTES = 2**16
 _SPARE_BYTES = 256 * 2**20
 _HOPS = 10
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -40,6 +40,15 @@ class Transfer:
     pause_seconds: float = 1.0
     """Before the second attempt; doubled each time."""
     max_bytes: int = 40 * 2**30
+
+
+PATIENCE = Transfer()
+"""Of a download whose caller says nothing else."""
+
+
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Nowhere: requests would read the whole answer, and go on before anybody looked where to."""
 
 
 class _CutError(Exception):
@@ -74,11 +83,11 @@ def download(
             unsafe place. What was downloaded stays for the next call.
         OSError: the disk is full or cannot be written.
     """
-    transfer = transfer or Transfer()
+    transfer = transfer or PATIENCE
     target.parent.mkdir(parents=True, exist_ok=True)
     part, failures = Partial(target, address), 0
     most = part.length
-    with requests.Session() as session:
+    with _Session() as session:
         while True:
             try:
                 _attempt(session, address, part, size, checked, transfer, report)
@@ -89,7 +98,7 @@ def download(
                 if failures >= transfer.attempts or isinstance(error, ValueError) or _is_forged(error):
                     raise FetchError(
                         f"{address} cannot be downloaded: {_reason(error)}"
-                        + (f"; {most} bytes are kept to go on from" if part.length else "")
+                        + (f"; {part.length} bytes are kept to go on from" if part.length else "")
                     ) from error
                 asked = error.pause if isinstance(error, _CutError) else 0.0
                 time.sleep(max(asked, min(transfer.pause_seconds * 2 ** (failures - 1), _LONGEST_PAUSE)))
@@ -120,7 +129,7 @@ def _attempt(
         limit = min(total or size or transfer.max_bytes, transfer.max_bytes)
         if total is not None and total > limit:
             raise FetchError(f"{address} has {total} bytes, which is more than {transfer.max_bytes} allowed")
-        _require_space(part, (total or size or 0) - part.length)
+        _require_space(address, part, (total or size or 0) - part.length)
         _receive(response, address, part, total, limit, report)
         whole = total or size
         if whole is not None and part.length != whole:
@@ -143,11 +152,15 @@ def _follow(
         if response.status_code not in _REDIRECTS or "Location" not in response.headers:
             return response
         response.close()
-        place = urljoin(place, response.headers["Location"])
-        scheme = urlsplit(place).scheme
+        location = response.headers["Location"]
+        try:
+            place = urljoin(place, location)
+            scheme = urlsplit(place).scheme
+        except ValueError:
+            scheme = ""
         if scheme not in ("http", "https") or (scheme == "http" and address.startswith("https:")):
             raise FetchError(
-                f"{address} redirects to {place[:200]!r}, which is not a safe place to load from"
+                f"{address} redirects to {location[:200]!r}, which is no safe place to load from"
             )
     raise FetchError(f"{address} redirects more than {_HOPS} times")
 
@@ -204,11 +217,11 @@ def _receive(
                 report(done, total)
 
 
-def _require_space(part: Partial, missing: int) -> None:
+def _require_space(address: str, part: Partial, missing: int) -> None:
     free = shutil.disk_usage(part.path.parent).free
     if missing + _SPARE_BYTES > free:
         raise FetchError(
-            f"{missing / 1e9:.1f} GB are to be downloaded to {part.path.parent}, {free / 1e9:.1f} GB are "
+            f"{address}: {missing / 1e9:.1f} GB are to come to {part.path.parent}, {free / 1e9:.1f} GB are "
             "free; make room"
         )
 

@@ -37,12 +37,12 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 fetch-data: setup ## list the public datasets, or get one (DATASET=pku_pcb ACCEPT=yes FILE=archive)
-	test -d data || dvc pull data.dvc
+	test -d data/synlcd || dvc pull data/synlcd
 	cadnet fetch-data $(DATASET) $(if $(filter yes,$(ACCEPT)),--accept-licence) $(if $(FILE),--file "$(FILE)")
 
 repro: setup ## data, training, evaluation, report (PROFILE=name switches params first)
 	@$(if $(PROFILE),python -m pipelines.profile $(PROFILE),true)
-	test -d data || dvc pull data.dvc
+	test -d data/synlcd || dvc pull data/synlcd
 	dvc repro
 	@echo "report: reports/index.html    runs: make ui"
 
@@ -65,7 +65,7 @@ profile: setup ## switch params.yaml to params/$(PROFILE).yaml
 	python -m pipelines.profile $(PROFILE)
 
 flow: setup ## the same as repro, as a Prefect flow
-	test -d data || dvc pull data.dvc
+	test -d data/synlcd || dvc pull data/synlcd
 	python -m pipelines.flows.experiment
 
 ui: setup ## MLflow's page on http://127.0.0.1:5000

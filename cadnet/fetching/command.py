@@ -48,9 +48,9 @@ def run(
     say(_terms(source))
     accepted = _accepted(name, accept, ask)
     say(_plan(name, source, places, file))
-    fetch(name, source, places, accepted, file=file, shown=True)
+    fetch(name, source, places, accepted, file=file, shown=True, say=say)
     say(
-        f"{target} is ready. For your team: dvc add {places.data} && dvc push. "
+        f"{target} is ready. To version it: dvc add {places.data} && dvc push {places.data}.dvc. "
         f"{'' if file else f'{places.downloads / source.archive} is no longer needed.'}".rstrip()
     )
 

@@ -67,6 +67,7 @@ def download(
     checked: bool = False,
     transfer: Transfer | None = None,
     report: Report | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> None:
     """Download ``address`` to ``target``, by way of ``<target>.part``, which a later call goes on with.
 
@@ -77,6 +78,7 @@ def download(
         checked: the caller compares a published checksum afterwards.
         transfer: patience; None for the defaults.
         report: told about progress.
+        say: told in words why another attempt is made, and when.
 
     Raises:
         FetchError: no connection, an HTTP error, a web page instead of a file, another size, a redirect to an
@@ -101,7 +103,10 @@ def download(
                         + (f"; {part.length} bytes are kept to go on from" if part.length else "")
                     ) from error
                 asked = error.pause if isinstance(error, _CutError) else 0.0
-                time.sleep(max(asked, min(transfer.pause_seconds * 2 ** (failures - 1), _LONGEST_PAUSE)))
+                pause = max(asked, min(transfer.pause_seconds * 2 ** (failures - 1), _LONGEST_PAUSE))
+                if say is not None:
+                    say(f"{_reason(error)}; trying again in {pause:g} s")
+                time.sleep(pause)
     part.finish()
 
 

@@ -49,6 +49,7 @@ def fetch(
     file: Path | None = None,
     transfer: Transfer | None = None,
     shown: bool = False,
+    say: Callable[[str], None] | None = None,
 ) -> Path:
     """Get a dataset into ``places.data / name``, which appears when it is complete.
 
@@ -60,6 +61,7 @@ def fetch(
         file: archive that is there already; None downloads it, or goes on with a download.
         transfer: patience of the download.
         shown: whether progress is shown on stderr.
+        say: takes what a person should know meanwhile.
 
     Raises:
         FetchError: no connection, HTTP error, wrong size or checksum, an unsafe or other archive, the folder
@@ -73,7 +75,7 @@ def fetch(
     try:
         with FileLock(places.downloads / f".{name}.lock", timeout=0):
             remove_leftovers(target)
-            archive = _given(file) if file else _downloaded(source, places.downloads, transfer, shown)
+            archive = _given(file) if file else _downloaded(source, places.downloads, transfer, shown, say)
             try:
                 verified = verify(archive, source, record)
                 _unpack(name, source, archive, verified, target, accepted, file, shown)
@@ -104,7 +106,13 @@ def _given(file: Path) -> Path:
     return file
 
 
-def _downloaded(source: Source, downloads: Path, transfer: Transfer | None, shown: bool) -> Path:
+def _downloaded(
+    source: Source,
+    downloads: Path,
+    transfer: Transfer | None,
+    shown: bool,
+    say: Callable[[str], None] | None,
+) -> Path:
     archive = downloads / source.archive
     if archive.is_file():
         return archive
@@ -118,6 +126,7 @@ def _downloaded(source: Source, downloads: Path, transfer: Transfer | None, show
             checked=source.has_checksum,
             transfer=transfer,
             report=report,
+            say=say,
         )
     return archive
 
@@ -154,7 +163,7 @@ def _unpack(
                 "dataset": name,
                 "title": source.title,
                 "page": source.page,
-                "taken_from": str(file) if file else source.address,
+                "taken_from": "a file downloaded by hand" if file else source.address,
                 "archive": archive.name,
                 "bytes": archive.stat().st_size,
                 "sha256": verified.sha256,

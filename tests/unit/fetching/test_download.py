@@ -70,8 +70,10 @@ class TestWhole:
 
     def test_a_busy_server_is_asked_again(self, server: Server, target: Path) -> None:
         server.content, server.failures = CONTENT, 2
-        download(server.address, target, transfer=HASTY)
+        said: list[str] = []
+        download(server.address, target, transfer=HASTY, say=said.append)
         assert target.read_bytes() == CONTENT and len(server.asked) == 3
+        assert said == ["HTTP 503; trying again in 0 s"] * 2
 
     def test_redirects_are_followed(self, server: Server, target: Path) -> None:
         server.content, server.location = CONTENT, "/moved"

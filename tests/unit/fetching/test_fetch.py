@@ -98,7 +98,8 @@ class TestSuccess:
         file.write_bytes(server.content)
         result = accept(places, "--file", str(file))
         assert result.exit_code == 0 and server.asked == []
-        assert json.loads((places.data / "pku_pcb/SOURCE.json").read_text())["taken_from"] == str(file)
+        note = json.loads((places.data / "pku_pcb/SOURCE.json").read_text())
+        assert (note["taken_from"], note["archive"]) == ("a file downloaded by hand", file.name)
         assert file.read_bytes() == server.content
 
     @pytest.mark.usefixtures("source")

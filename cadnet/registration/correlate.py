@@ -15,11 +15,13 @@ _STEP = 2.0
 """Degrees between tried rotations; half of it is a pixel at the coarse level's border, in reach of ECC."""
 _MAX_ROTATION = 12.0
 """Degrees; farther rotations are left to features."""
+_PEAKS = 4
+"""Highest peaks of phase correlation whose pixels are compared."""
 _MIN_OVERLAP = 0.3
 """Share of the reference that an image must cover to be compared with it."""
 _DISTINCT = 2.0
 """Pixels of the coarse level by which two starts must differ to be both worth a refinement."""
-_ITERATIONS = (12, 4, 1)
+_ITERATIONS = (12, 3, 1)
 """ECC iterations of the coarse, the next and every further level: each starts where the last one ended."""
 _MIN_DEPTH = 0.2
 """Perspective by which a corner may come closer; what is seen of a flat product stays far above."""
@@ -43,7 +45,7 @@ def search(level: Level, model: Model, max_shift: float) -> list[Start]:
     """Find up to two starts on the coarse level, best first; the identity when nothing correlates.
 
     For each rotation that moves no corner by more than ``max_shift`` (full pixels) the translation is the
-    peak of the phase correlation (Kuglin and Hines, 1975); correlation of the pixels ranks them.
+    peak of the phase correlation (Kuglin and Hines, 1975); correlation of the pixels ranks the best peaks.
     """
     height, width = level.reference.shape
     centre = (width - 1) / 2, (height - 1) / 2
@@ -51,15 +53,17 @@ def search(level: Level, model: Model, max_shift: float) -> list[Start]:
     radius = float(np.hypot(*centre))
     most = 0.0 if model == "translation" else min(_MAX_ROTATION, np.degrees(reach / max(radius, 1.0)))
     count = int(np.ceil(most / _STEP))
-    starts = []
+    peaks = []
+    window = cv2.createHanningWindow((width, height), cv2.CV_32F)
     for angle in np.arange(-count, count + 1) * _STEP:
         rotation = np.vstack([cv2.getRotationMatrix2D(centre, float(angle), 1.0), [0, 0, 1]])
-        matrix = rotation @ _translation(level, rotation)
-        moved = np.hypot(*(matrix @ [*centre, 1.0])[:2] - np.array(centre))
-        if moved <= reach + _DISTINCT:
-            starts.append(Start(matrix, _correlation(level, matrix)))
-    starts.append(Start(np.eye(3), _correlation(level, np.eye(3))))
-    starts.sort(key=lambda start: -start.correlation)
+        translation, response = _translation(level, rotation, window)
+        matrix = rotation @ translation
+        if np.hypot(*(matrix @ [*centre, 1.0])[:2] - np.array(centre)) <= reach + _DISTINCT:
+            peaks.append((response, matrix))
+    peaks.sort(key=lambda peak: -peak[0])
+    motions = [np.eye(3), *(matrix for _, matrix in peaks[:_PEAKS])]
+    starts = sorted((Start(m, _correlation(level, m)) for m in motions), key=lambda start: -start.correlation)
     others = [start for start in starts if _apart(start, starts[0], level) > _DISTINCT]
     return [starts[0], *others[:1]]
 
@@ -102,15 +106,14 @@ def is_plausible(matrix: np.ndarray, shape: tuple[int, ...]) -> bool:
     return bool((corners @ matrix[2] > _MIN_DEPTH).all() and np.linalg.det(matrix) > _MIN_DETERMINANT)
 
 
-def _translation(level: Level, rotation: np.ndarray) -> np.ndarray:
-    """The translation (3, 3) that follows ``rotation``, in level pixels of the reference."""
+def _translation(level: Level, rotation: np.ndarray, window: np.ndarray) -> tuple[np.ndarray, float]:
+    """The translation (3, 3) that follows ``rotation``, in level pixels of the reference, and its peak."""
     height, width = level.reference.shape
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     rotated = cv2.warpAffine(level.image, rotation[:2], (width, height), flags=flags)
-    window = cv2.createHanningWindow((width, height), cv2.CV_32F)
     # A copy because OpenCV applies the window to its arguments in place.
-    (x, y), _ = cv2.phaseCorrelate(level.reference.copy(), rotated, window)
-    return np.array([[1, 0, x], [0, 1, y], [0, 0, 1]])
+    (x, y), response = cv2.phaseCorrelate(level.reference.copy(), rotated, window)
+    return np.array([[1, 0, x], [0, 1, y], [0, 0, 1]]), response
 
 
 def _correlation(level: Level, matrix: np.ndarray) -> float:

@@ -12,7 +12,7 @@ from cadnet.config import RegistrationParams
 from cadnet.registration.align import check_picture
 from cadnet.registration.correlate import Model, displacement, refine, search
 from cadnet.registration.features import match
-from cadnet.registration.levels import Level, make_level, sides_for
+from cadnet.registration.levels import Level, Pyramid, sides_for
 from cadnet.registration.quality import Quality, measure, unchanged
 from cadnet.registration.result import Method, Registration
 
@@ -83,12 +83,13 @@ def register(image: np.ndarray, reference: np.ndarray, params: RegistrationParam
     model = params.model
     identity = Quality(None, 0.0)
     if sides[0] >= _MIN_SIDE:
-        quality = make_level(*grey, int(np.clip(sides[-1] // 2, *_QUALITY_SIDES)))
+        pyramid = Pyramid(*grey)
+        quality = pyramid.level(int(np.clip(sides[-1] // 2, *_QUALITY_SIDES)))
         identity = measure(quality, np.eye(3))
     kept = limits.judge(np.eye(3), "off" if model == "off" else "identity", identity)
     if model == "off" or sides[0] < _MIN_SIDE or (kept.accepted and kept.residual <= _KEEP):
         return kept
-    levels = [make_level(*grey, side) for side in sides_for(sides[0], sides[-1], _LARGEST_SIDE)]
+    levels = [pyramid.level(side) for side in sides_for(sides[0], sides[-1], _LARGEST_SIDE)]
     pair = _Pair(levels, quality, limits)
     best = _by_correlation(pair, model)
     if not best.accepted and model != "translation":

@@ -63,12 +63,33 @@ def sides_for(shortest: int, longest: int, largest: int) -> list[int]:
     return sides
 
 
-def make_level(reference: np.ndarray, image: np.ndarray, side: int) -> Level:
-    """Reduce a grey uint8 pair by one factor so that the longer side of both becomes ``side`` pixels."""
-    factor = min(1.0, side / max(*reference.shape, *image.shape))
-    small_reference, reference_scale = _reduced(reference, factor)
-    small_image, image_scale = _reduced(image, factor)
-    return Level(_without_light(small_reference), _without_light(small_image), reference_scale, image_scale)
+class Pyramid:
+    """The levels of one grey uint8 pair (reference, image), each made when it is asked for and kept."""
+
+    def __init__(self, reference: np.ndarray, image: np.ndarray) -> None:
+        self._pair = reference, image
+        self._longest = max(*reference.shape, *image.shape)
+        # Blurred at the coarse size: the same as a wide blur of each level, in a fraction of its time.
+        self._lights = tuple(
+            cv2.GaussianBlur(_reduced(grey, self._factor(COARSE_SIDE))[0], (0, 0), _LIGHT_SIGMA)
+            for grey in self._pair
+        )
+        self._levels: dict[int, Level] = {}
+
+    def level(self, side: int) -> Level:
+        """The pair reduced by one factor so that the longest side becomes ``side`` pixels; never enlarged."""
+        if side not in self._levels:
+            factor = self._factor(side)
+            (reference, reference_scale), (image, image_scale) = (_reduced(g, factor) for g in self._pair)
+            flat = [
+                picture - cv2.resize(light, picture.shape[::-1], interpolation=cv2.INTER_LINEAR)
+                for picture, light in zip((reference, image), self._lights, strict=True)
+            ]
+            self._levels[side] = Level(flat[0], flat[1], reference_scale, image_scale)
+        return self._levels[side]
+
+    def _factor(self, side: int) -> float:
+        return min(1.0, side / self._longest)
 
 
 def _reduced(grey: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray]:
@@ -79,15 +100,6 @@ def _reduced(grey: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray]:
     scale = np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
     reduced = grey if size == (width, height) else cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
     return reduced.astype(np.float32), scale
-
-
-def _without_light(picture: np.ndarray) -> np.ndarray:
-    height, width = picture.shape
-    factor = min(1.0, COARSE_SIDE / max(height, width))
-    size = max(1, round(width * factor)), max(1, round(height * factor))
-    # Blurred at the coarse size: the same result as a wide blur at this one, in a fiftieth of its time.
-    light = cv2.GaussianBlur(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), (0, 0), _LIGHT_SIGMA)
-    return picture - cv2.resize(light, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def _normalised(matrix: np.ndarray) -> np.ndarray:

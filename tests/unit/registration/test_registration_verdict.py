@@ -1,0 +1,140 @@
+"""Residual and confidence say what is true, and what cannot be registered is not accepted."""
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+from registration_fakes import apart, make_board, motion, photograph, reference_of, spoil
+
+from cadnet.config import RegistrationParams
+from cadnet.registration import register
+
+AFFINE = RegistrationParams(model="affine")
+OFF = RegistrationParams(model="off")
+
+
+@pytest.fixture(scope="module")
+def board() -> np.ndarray:
+    return make_board(3)
+
+
+@pytest.mark.parametrize(
+    ("dx", "dy", "degrees"), [(1, 0, 0), (0.5, -0.5, 0), (2, 1, 0), (0, 0, 0.3), (1, -2, 0.2), (4, 3, 0)]
+)
+def test_residual_is_the_true_misalignment(board, dx, dy, degrees):
+    truth = motion(dx, dy, degrees, 512)
+    off = register(spoil(photograph(board, truth)), reference_of(board), OFF)
+    true = apart(truth, np.eye(3), 512)
+    assert off.residual == pytest.approx(true, rel=0.2, abs=0.15)
+    assert np.array_equal(off.matrix, np.eye(3))
+
+
+def test_residual_sees_what_no_motion_mends(board):
+    # The lower half of the product is bent by up to four pixels.
+    reference = reference_of(board)
+    y, x = np.mgrid[:512, :512].astype(np.float32)
+    bent = cv2.remap(board, x + 100 + 4 * np.sin(y / 60) * (y > 256), y + 100, cv2.INTER_CUBIC)
+    found = register(bent, reference, AFFINE)
+    assert found.residual > 1
+    assert not found.accepted
+
+
+def test_neither_light_nor_a_defect_spoils_the_confidence(board):
+    reference = reference_of(board)
+    image = np.clip(reference * 0.6 + 30, 0, 255).astype(np.uint8)
+    image[100:250, 100:250] = make_board(8)[200:350, 200:350]
+    off = register(image, reference, OFF)
+    assert off.confidence > 0.95
+    assert off.residual < 0.2
+    moved = motion(12, -9, 2, 512)
+    image = photograph(board, moved)
+    image[100:250, 100:250] = make_board(8)[200:350, 200:350]
+    found = register(image, reference, AFFINE)
+    assert found.accepted
+    assert apart(found.matrix, moved, 512) < 0.5
+
+
+def hard_pairs() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    rng = np.random.default_rng(0)
+    good, other = reference_of(make_board(3)), reference_of(make_board(4))
+    blank = np.full_like(good, 120)
+    noise, more = (rng.integers(0, 256, good.shape, dtype=np.uint8) for _ in range(2))
+    ramp = np.repeat(np.linspace(0, 255, 512).astype(np.uint8)[None, :, None], 512, 0).repeat(3, 2)
+    stripes = np.repeat(((np.arange(512) // 8 % 2) * 200).astype(np.uint8)[None, :, None], 512, 0).repeat(
+        3, 2
+    )
+    lone = blank.copy()
+    lone[250:260, 250:260] = 255
+    return {
+        "another product": (other, good),
+        "blank image": (blank, good),
+        "blank reference": (good, blank),
+        "both blank": (blank, blank),
+        "noise on a board": (noise, good),
+        "noise on noise": (noise, more),
+        "ramp": (ramp, ramp),
+        "stripes": (np.roll(stripes, 3, 1), stripes),
+        "a lone dot": (np.roll(lone, 5, 1), lone),
+        "negative": (255 - good, good),
+        "elsewhere on the board": (good[:256, :256].copy(), good[256:, 256:].copy()),
+        "half the scale": (good[::2, ::2].copy(), good),
+        "tiny": (good[:20, :20].copy(), good[:20, :20].copy()),
+        "one pixel": (good[:1, :1].copy(), good[:1, :1].copy()),
+        "one pixel of another size": (good[:1, :1].copy(), good),
+        "strip across": (good[:32].copy(), good[:, :32].copy()),
+    }
+
+
+@pytest.mark.parametrize("name", hard_pairs())
+@pytest.mark.parametrize("model", ["translation", "affine", "homography"])
+def test_hard_pairs_are_refused_without_an_error(name, model):
+    image, reference = hard_pairs()[name]
+    found = register(image, reference, RegistrationParams(model=model))
+    assert not found.accepted
+    assert np.isfinite(found.matrix).all()
+    assert all(math.isfinite(value) for value in (found.residual, found.confidence, found.shift))
+    assert 0 <= found.confidence <= 1
+
+
+def test_what_cannot_be_measured_is_as_far_as_can_be(board):
+    blank = np.full((300, 400, 3), 90, np.uint8)
+    found = register(blank, blank, AFFINE)
+    assert (found.residual, found.confidence) == (500, 0)
+
+
+def test_each_limit_refuses(board):
+    image, reference = spoil(photograph(board, motion(20, 0, 0, 512))), reference_of(board)
+    found = register(image, reference, AFFINE)
+    assert found.accepted
+    for limit in ({"max_shift": 15}, {"max_residual": found.residual / 2}, {"min_confidence": 0.999}):
+        refused = register(image, reference, RegistrationParams(**limit))
+        assert not refused.accepted, limit
+
+
+def test_off_takes_pairs_of_one_size_as_they_are(board):
+    reference = reference_of(board)
+    off = register(photograph(board, motion(9, 0, 0, 512)), reference, OFF)
+    assert (off.method, off.accepted, off.shift) == ("off", True, 0)
+    assert off.residual > 5
+    assert not register(reference[:500], reference, OFF).accepted
+    tiny = register(reference[:8, :8], reference[:8, :8], OFF)
+    assert tiny.accepted
+    assert tiny.confidence == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.zeros((64, 64), np.uint8),
+        np.zeros((64, 64, 4), np.uint8),
+        np.zeros((64, 64, 3)),
+        np.zeros((0, 9, 3), np.uint8),
+    ],
+)
+def test_wrong_input_names_itself_and_the_cure(wrong):
+    good = np.zeros((64, 64, 3), np.uint8)
+    with pytest.raises(ValueError, match=r"image has shape .* give uint8 RGB \(H, W, 3\)"):
+        register(wrong, good, AFFINE)
+    with pytest.raises(ValueError, match="reference has shape"):
+        register(good, wrong, AFFINE)

@@ -58,6 +58,8 @@ class PkuPcbParams(Params):
     split_list: str | None = "splits/pku_pcb.csv"
     """csv photograph,split; null draws a split by ``split``."""
     split: SplitParams = SplitParams()
+    seed: Seed = 0
+    """Decides where windows lie."""
     registration: RegistrationParams = RegistrationParams(model="off")
 
 
@@ -87,8 +89,10 @@ class PairsParams(Params):
     """Photographs are reduced by this factor before they are cut into tiles."""
     overlap: Annotated[float, Field(ge=0, le=0.75)] = 0.125
     """Share of a tile that its neighbour covers too."""
+    clean_tiles_per_image: Annotated[int, Field(ge=0)] | None = None
+    """Tiles without a defect that a training photograph gives at most; null keeps all, as val and test do."""
     split_list: str | None = None
-    """csv image,split; null draws a split by ``split``."""
+    """csv image,split; null takes the table's column split, or draws by ``split``."""
     split: SplitParams = SplitParams()
     registration: RegistrationParams = RegistrationParams()
 

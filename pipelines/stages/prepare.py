@@ -6,9 +6,10 @@ import argparse
 import os
 import sys
 
-from cadnet.config import ConfigError, DatasetParams, MvtecAdParams, SynLCDParams, load_params
+from cadnet.config import ConfigError, DatasetParams, MvtecAdParams, PkuPcbParams, SynLCDParams, load_params
 from cadnet.files import read_json
 from cadnet.preparers.mvtec_ad.plan import plan_mvtec_ad
+from cadnet.preparers.pku_pcb.plan import plan_pku_pcb
 from cadnet.synthesis.writer import plan_synlcd
 from cadnet.writing.dataset import write_dataset
 from cadnet.writing.units import Plan
@@ -38,6 +39,8 @@ def plan_of(params: DatasetParams) -> Plan:
             return plan_synlcd(params)
         case MvtecAdParams():
             return plan_mvtec_ad(params)
+        case PkuPcbParams():
+            return plan_pku_pcb(params)
     raise NotImplementedError
 
 

@@ -86,3 +86,22 @@ def fetch_data(
         fail("interrupted; run the same command again to go on", 130)
     except (FetchError, OSError) as error:
         fail(error)
+
+
+@app.command("init-product")
+def init_product_command(
+    name: Annotated[str, typer.Argument(help="Name of the product; a-z, 0-9, _, . and -.")],
+    classes: Annotated[
+        str, typer.Option(help="Kinds of defects, separated by commas, in mask order.")
+    ] = "scratch,dent",
+    folder: Annotated[Path, typer.Option(help="Where the product's folder is made.")] = Path("data"),
+) -> None:
+    """Begin a dataset of your own product: a folder with an explained product.yaml, to be filled."""
+    from cadnet.preparers.pairs import init_product
+    from cadnet.writing.units import PreparationError
+
+    try:
+        _, steps = init_product(name, [word.strip() for word in classes.split(",") if word.strip()], folder)
+    except (PreparationError, OSError) as error:
+        fail(error)
+    typer.echo(steps, nl=False)

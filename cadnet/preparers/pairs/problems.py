@@ -1,0 +1,48 @@
+"""Everything that is wrong with a product folder, reported together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from cadnet.writing.units import PreparationError
+
+LISTED = 100
+"""Problems shown in an error's message."""
+
+
+class Problems:
+    """Collects sentences that name a file, what is wrong with it and the cure."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._found: dict[str, None] = {}
+
+    def add(self, problem: str) -> None:
+        """Note one problem; a repeated one counts once."""
+        self._found[problem] = None
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def raise_all(self) -> None:
+        """Report all problems together.
+
+        Raises:
+            PreparationError: there are some.
+        """
+        if not self._found:
+            return
+        found = list(self._found)
+        more = [f"and {len(found) - LISTED} more"] if len(found) > LISTED else []
+        raise PreparationError(
+            f"{len(found)} problems in the product folder {self._root}; correct them and run again:\n"
+            + "\n".join([*found[:LISTED], *more])
+        )
+
+
+def shown(names: Iterable[str], limit: int = 5) -> str:
+    """Join a few of ``names``, saying how many more there are."""
+    ordered = list(names)
+    more = f" and {len(ordered) - limit} more" if len(ordered) > limit else ""
+    return ", ".join(ordered[:limit]) + more

@@ -1,0 +1,200 @@
+"""``product.yaml``: what a product folder holds and what its parts mean."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+
+from cadnet.config.base import ConfigError, Name, Params
+from cadnet.config.load import _explain, _repeated_keys
+from cadnet.preparers.palette import palette
+
+PRODUCT_FILE = "product.yaml"
+MAX_YAML_BYTES = 2**20
+MAX_CLASSES = 254
+
+
+def inside(value: str) -> str:
+    """Return a path as it is when it stays in its folder.
+
+    Raises:
+        ValueError: it is empty, absolute, or has a ``..`` or a backslash.
+    """
+    path = PurePosixPath(value)
+    if not value or path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", value):
+        raise ValueError(f"path {value!r} leads out of the product's folder; give one relative to it")
+    if "\\" in value:
+        raise ValueError(f"path {value!r} has a backslash; write it with /")
+    return value
+
+
+def _listed_classes(value: Any) -> Any:
+    """``[scratch, dent]`` and ``scratch:`` without anything after it mean classes without particulars."""
+    if isinstance(value, list) and all(isinstance(name, str) for name in value):
+        twice = sorted({name for name in value if value.count(name) > 1})
+        if twice:
+            raise ValueError(f"names {twice} twice; keep one of each")
+        value = dict.fromkeys(value)
+    if isinstance(value, dict):
+        return {name: {} if info is None else info for name, info in value.items()}
+    return value
+
+
+def _group_pattern(value: str) -> str:
+    try:
+        names = re.compile(value).groupindex
+    except re.error as error:
+        raise ValueError(f"{value!r} is no regular expression: {error}") from error
+    if "group" not in names:
+        raise ValueError(f"{value!r} has no part (?P<group>...); put it around what names the group")
+    return value
+
+
+Inside = Annotated[str, AfterValidator(inside)]
+Color = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
+
+
+class ClassInfo(Params):
+    """One kind of defect."""
+
+    color: Color | None = None
+    """As "#d55e00"; null takes one that people with any colour vision tell from the others."""
+    description: str = ""
+    labels: tuple[str, ...] = ()
+    """Further names by which annotation files call it; the class's own name always counts."""
+
+
+class LabelSource(Params):
+    """Where the labels are."""
+
+    format: Literal["masks", "coco", "voc", "labelme"] = "masks"
+    path: Inside = "masks"
+    """Folder, or for coco the json file."""
+    suffix: str = ""
+    """What stands between a photograph's name and .png in its mask's name, for example "_mask"."""
+    white: Literal["defect", "ignore"] | None = None
+    """What the value 255 means in masks; null decides where it is clear and refuses where it is not."""
+    skip: tuple[str, ...] = ()
+    """Names in annotation files that are no defects."""
+    ignore: tuple[str, ...] = ()
+    """Names in annotation files whose pixels shall neither train nor score."""
+
+
+class Product(Params):
+    """The content of ``product.yaml``."""
+
+    name: Name
+    description: str = ""
+    classes: Annotated[
+        dict[Name, ClassInfo], BeforeValidator(_listed_classes), Field(min_length=1, max_length=MAX_CLASSES)
+    ]
+    """In mask order: the first is 1."""
+    images: Inside = "images"
+    """Folder (with sub-folders) or glob of the photographs."""
+    references: Inside = "references"
+    """Folder, glob or single file of the clean references."""
+    reference: Literal["single", "group", "nearest"] = "single"
+    """Which reference a photograph is compared with: the only one, the one called like its group, or the one
+    that looks most like it."""
+    group_pattern: Annotated[str, AfterValidator(_group_pattern)] | None = None
+    """Regular expression with a part ``(?P<group>...)``, searched in the path below the images folder."""
+    keep_together: Literal["photograph", "group"] | None = None
+    """What must not straddle train, val and test; null: groups, when they are given by the table or the
+    pattern and do not choose the reference, else photographs."""
+    labels: LabelSource | None = LabelSource()
+    """null when there are none."""
+    missing_mask: Literal["unlabelled", "clean"] = "unlabelled"
+    """What a photograph without a mask or annotation is."""
+    table: Inside | None = None
+    """csv with the column image and any of group, reference, split; null takes images.csv if it is there."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if "background" in self.classes:
+            raise ValueError("classes: background is no defect class; remove it, it always is 0")
+        colors = [info.color.lower() for info in self.classes.values() if info.color]
+        if len(set(colors)) < len(colors):
+            raise ValueError("classes: two have one color; give each its own")
+        owners: dict[str, str] = {}
+        for label, owner in [*self._labels(), *self._special()]:
+            if owners.setdefault(label, owner) != owner:
+                raise ValueError(f"the label {label!r} means {owners[label]} and {owner}; keep one")
+        return self
+
+    def _labels(self) -> list[tuple[str, str]]:
+        return [
+            (label_key(label), name) for name, info in self.classes.items() for label in (name, *info.labels)
+        ]
+
+    def _special(self) -> list[tuple[str, str]]:
+        source = self.labels or LabelSource()
+        pairs = [(label, "labels.skip") for label in source.skip]
+        pairs += [(label, "labels.ignore") for label in source.ignore]
+        return [(label_key(label), owner) for label, owner in pairs]
+
+    def label_values(self) -> dict[str, int | None]:
+        """Return label (as :func:`label_key` writes it) -> mask value; None for what is no defect."""
+        numbers = {name: number for number, name in enumerate(self.classes, start=1)}
+        special: dict[str, int | None] = {"labels.skip": None, "labels.ignore": 255}
+        return {key: numbers[name] for key, name in self._labels()} | {
+            key: special[owner] for key, owner in self._special()
+        }
+
+    @property
+    def palette(self) -> tuple[tuple[int, int, int], ...]:
+        """RGB colours of the classes."""
+        wanted = [_rgb(info.color) if info.color else None for info in self.classes.values()]
+        free = iter(color for color in palette(2 * len(wanted)) if color not in wanted)
+        return tuple(color or next(free) for color in wanted)
+
+
+def label_key(label: str) -> str:
+    """Return a label as it is compared: without case and outer spaces."""
+    return label.strip().casefold()
+
+
+def load_product(root: Path) -> Product:
+    """Read and check ``root/product.yaml``.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ConfigError: it is not YAML, too large, or has unknown, missing or wrong keys; all of them are listed.
+    """
+    path = root / PRODUCT_FILE
+    if not path.is_file():
+        raise FileNotFoundError(missing_product(root))
+    if path.stat().st_size > MAX_YAML_BYTES:
+        raise ConfigError(f"{path} is larger than {MAX_YAML_BYTES} bytes; it is no description of a product")
+    try:
+        text = path.read_text("utf-8")
+        repeated = sorted(_repeated_keys(yaml.compose(text, yaml.SafeLoader)))
+        data = yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    if repeated:
+        raise ConfigError(f"{path}: given twice: {', '.join(repeated)}; keep one of each")
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path} is empty; `cadnet init-product NAME` writes one to fill in")
+    try:
+        return Product.model_validate_json(json.dumps(data, default=str))
+    except ValidationError as error:
+        raise ConfigError(f"{path}: " + "; ".join(_explain(item) for item in error.errors())) from error
+
+
+def missing_product(root: Path) -> str:
+    """Say what a product folder is and how to begin one."""
+    return (
+        f"{root / PRODUCT_FILE} does not exist. A product folder is\n"
+        f"  {root}/product.yaml   names the classes and says where the rest is\n"
+        f"  {root}/images/        photographs;  {root}/references/  clean ones;  {root}/masks/  labels\n"
+        f"`cadnet init-product {root.name}` makes it, with everything explained"
+    )
+
+
+def _rgb(color: str) -> tuple[int, int, int]:
+    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)

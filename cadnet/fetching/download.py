@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from http.client import responses
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
@@ -177,7 +178,7 @@ def _accept(response: requests.Response, address: str, part: Partial) -> int | N
         asked = response.headers.get("Retry-After", "")
         raise _CutError(f"HTTP {status}", min(float(asked), _LONGEST_PAUSE) if asked.isdigit() else 0.0)
     if status not in (200, 206):
-        raise FetchError(f"{address} answers HTTP {status} {response.reason}")
+        raise FetchError(f"{address} answers HTTP {status} {responses.get(status, '')}".rstrip())
     if response.headers.get("Content-Type", "").lower().startswith("text/html"):
         raise FetchError(f"{address} answers with a web page where a file was expected")
     if status == 206:

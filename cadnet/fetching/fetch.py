@@ -125,7 +125,7 @@ def _downloaded(
             size=source.size_bytes,
             checked=source.has_checksum,
             transfer=transfer,
-            report=report,
+            report=lambda done, total: report(done, total or int(source.approximate_gb * 1e9)),
             say=say,
         )
     return archive

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import os
+import random
+import shutil
 import struct
 import tarfile
 import zipfile
@@ -11,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from cadnet.archives import Limits, extract
-from tests.archiving import TAR_MODES, add_member, refused, tree, write_tar, write_zip
+from cadnet.archives import ArchiveError, Limits, extract
+from tests.archiving import TAR_MODES, TREE, add_member, refused, tree, write_tar, write_zip
 
 OUTSIDE = [
     "../evil",
@@ -186,3 +188,27 @@ class TestLimits:
         one = info.tobuf(tarfile.GNU_FORMAT) + b"a\0".ljust(512, b"\0")
         (tmp_path / "a.tar.gz").write_bytes(gzip.compress(one * 5000))
         refused(tmp_path / "a.tar.gz", "damaged")
+
+
+@pytest.mark.parametrize("suffix", [".zip", *TAR_MODES])
+def test_any_damage_is_refused_or_harmless(tmp_path: Path, suffix: str) -> None:
+    """Bytes changed at random: either all is unpacked into the folder or one kind of error comes."""
+    archive = tmp_path / f"a{suffix}"
+    if suffix == ".zip":
+        write_zip(archive, TREE)
+    else:
+        write_tar(archive, TREE, TAR_MODES[suffix])
+    whole, generator = archive.read_bytes(), random.Random(0)
+    for _ in range(60):
+        data = bytearray(whole)
+        for _ in range(generator.choice([1, 2, 8])):
+            data[generator.randrange(len(data))] = generator.randrange(256)
+        archive.write_bytes(data)
+        try:
+            extract(archive, tmp_path / "out" / "in")
+        except ArchiveError as error:
+            assert str(archive) in str(error)
+        else:
+            shutil.rmtree(tmp_path / "out" / "in")
+        left = [path for path in tmp_path.rglob("*") if path.name != "out"]
+        assert left == [archive]

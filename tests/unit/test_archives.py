@@ -46,6 +46,10 @@ class TestExtract:
         extract(tmp_path / "a.tar", tmp_path / "out")
         assert tree(tmp_path / "out") == {"y/1": b"1"} and (tmp_path / "out" / "x").is_dir()
 
+    def test_folders_of_a_zip(self, tmp_path: Path) -> None:
+        extract(write_zip(tmp_path / "a.zip", {"x/": b"", "y/1": b"1", "y/": b""}), tmp_path / "out")
+        assert tree(tmp_path / "out") == {"y/1": b"1"} and (tmp_path / "out" / "x").is_dir()
+
     def test_rights_of_the_archive_are_not_taken_over(self, tmp_path: Path) -> None:
         with tarfile.open(tmp_path / "a.tar", "w") as archive:
             add_member(archive, "run", b"1", mode=0o6777)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,23 +13,13 @@ from typing import Any
 from cadnet.config import ConfigError, ProjectParams, load_params
 from cadnet.datasets.facts import DatasetFacts
 from cadnet.files import atomic_directory, read_json, write_bytes, write_json
-from cadnet.reporting.contact import (
-    CLEAN_RULE,
-    RULE,
-    SHOWN,
-    ShownDefect,
-    ShownSample,
-    choose_defects,
-    clean_sheet,
-    defect_sheet,
-)
-from cadnet.reporting.validation import LISTED, Check, Row, Sheet, ValidationPage, write_validation_page
+from cadnet.reporting.validation import LISTED, Check, Row, ValidationPage, write_validation_page
 from cadnet.tracking import TrackingError, collect_provenance, invocation_key, open_tracker
 from cadnet.tracking.cells import TAG_ERROR, TAG_STAGE_STATUS
 from pipelines.cells import PARAMS, REPORTS, CellName, dataset_folder
+from pipelines.stages.validation_sheets import contact_sheets
 
 DOCS, SUMMARY, PROFILE, PAGE = "docs", "summary.json", "profile.json", "index.html"
-CLEAN_SHOWN = 8
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +121,8 @@ def failure(page: ValidationPage) -> str:
         f"all rows are in {output_folder(page.dataset) / SUMMARY}, with pictures in {PAGE} beside it"
     ]
     for check in page.failed:
-        lines += [f"{check.title}: {len(check.rows)} rows", *(f"  {row}" for row in check.rows[:each])]
+        rows = f"{len(check.rows)} row{'' if len(check.rows) == 1 else 's'}"
+        lines += [f"{check.title}: {rows}", *(f"  {row}" for row in check.rows[:each])]
         if len(check.rows) > each:
             lines.append(f"  and {len(check.rows) - each} more")
     return "\n".join([*lines, *([page.cure] if page.cure else [])])
@@ -148,7 +139,7 @@ def _page(findings: Findings, checks: Sequence[Check]) -> ValidationPage:
         warnings=_warnings(findings.facts),
         profile=findings.profile,
         comparison=findings.reason or f"compared with {profile}",
-        sheets=list(_sheets(findings.facts)),
+        sheets=list(contact_sheets(findings.facts)),
         docs=f"{DOCS}/{PAGE}",
         cure=f"To accept the changed figures, {accept}." if drifted else "",
     )
@@ -186,53 +177,6 @@ def _warnings(facts: DatasetFacts | None) -> list[Row]:
         Row(str(row["sample_id"]), str(row["image"]), str(row["unregistered"]))
         for row in failed.to_dict("records")
     ]
-
-
-def _sheets(facts: DatasetFacts | None) -> Iterator[Sheet]:
-    """One sheet per class that occurs and one of clean samples, of samples whose files can be used."""
-    if facts is None:
-        return
-    root, classes = facts.table.root, facts.table.classes
-    defects: dict[int, list[ShownDefect]] = {label: [] for label in range(1, len(classes) + 1)}
-    clean: list[ShownSample] = []
-    for row in _drawable(facts):
-        sample = ShownSample(row["sample_id"], row["split"], root / row["image"], root / row["reference"])
-        regions = facts.masks[row["mask"]].defects.tolist()
-        for label, x, y, width, height, pixels in regions:
-            box = (x, y, width, height)
-            defects[label].append(ShownDefect(sample, root / row["mask"], label, box, pixels))
-        if not regions:
-            clean.append(sample)
-    for (label, found), file in zip(defects.items(), sheet_files(classes), strict=True):
-        if found:
-            title = f"{classes[label - 1]}: {min(SHOWN, len(found))} of {len(found):,} defects"
-            png = defect_sheet(choose_defects(found), facts.table.palette, title)
-            yield Sheet(file, png, title, RULE)
-    if clean:
-        step = max(1, len(clean) // CLEAN_SHOWN)
-        shown = clean[::step][:CLEAN_SHOWN]
-        title = f"clean: {len(shown)} of {len(clean):,} samples"
-        yield Sheet("sheets/clean.png", clean_sheet(shown, title), title, CLEAN_RULE)
-
-
-def _drawable(facts: DatasetFacts) -> Iterator[dict[Any, Any]]:
-    rows = facts.samples
-    sound = rows["shows_defect"].notna() & rows["image_problem"].isna() & rows["reference_problem"].isna()
-    sound &= (rows["image_size"] == rows["mask_size"]) & (rows["image_size"] == rows["reference_size"])
-    yield from rows[sound].to_dict("records")
-
-
-def sheet_files(classes: Sequence[str]) -> list[str]:
-    """A file for each class: its name as far as files may be called so, and none twice."""
-    taken = {"clean"}
-    files = []
-    for name in classes:
-        stem = re.sub(r"[^\w-]+", "_", name).strip("_") or "class"
-        while stem.lower() in taken:
-            stem += "_"
-        taken.add(stem.lower())
-        files.append(f"sheets/{stem}.png")
-    return files
 
 
 def _track(dataset: str, params: ProjectParams, folder: Path, error: DataValidationError | None) -> None:

@@ -74,7 +74,7 @@ def safe_name(name: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         return name
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    slug = re.sub(r"[^A-Za-z0-9]+", "_", plain).strip("_")
+    slug = re.sub(r"[^A-Za-z0-9]+", "_", plain).strip("_") or "x"
     return f"{slug}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,8 +19,7 @@ REDUCED = 512
 LEAST_CORRELATION = 0.9
 """Correlation below which two pictures are not the same photograph turned."""
 SEARCHED = 30
-"""Degrees up to which an angle is looked for when none is recorded or the recorded one is wrong."""
-_FINE = 0.1
+"""Degrees up to which an angle is looked for, by tenths, when no right one is recorded."""
 
 
 class Turn(NamedTuple):
@@ -81,7 +81,7 @@ def find_turn(photograph: np.ndarray, copy: np.ndarray, angle: float | None, nam
     """Find how ``copy`` came from ``photograph``, both uint8 RGB (H, W, 3).
 
     The canvas is told by the copy's size; the direction by the pixels of reduced copies. When neither
-    direction fits, or no angle is recorded, all angles up to :data:`SEARCHED` degrees are tried.
+    direction fits, or no angle is recorded, angles up to :data:`SEARCHED` degrees are tried.
 
     Raises:
         PreparationError: nothing fits.
@@ -91,10 +91,8 @@ def find_turn(photograph: np.ndarray, copy: np.ndarray, angle: float | None, nam
     if angle is not None:
         best, correlation = reduced.best([angle, -angle], "recorded")
     if correlation < LEAST_CORRELATION:
-        best, correlation = reduced.best(range(-SEARCHED, SEARCHED + 1), "searched")
-        if best is not None:
-            around = best.angle + np.arange(-9, 10) * _FINE
-            best, correlation = reduced.best([round(float(a), 1) for a in around], "searched")
+        tenths = range(-10 * SEARCHED, 10 * SEARCHED + 1)
+        best, correlation = reduced.best([tenth / 10 for tenth in tenths], "searched")
     if best is None or correlation < LEAST_CORRELATION:
         raise PreparationError(
             f"rotated copy {name} is not its original turned by {angle} degrees or any up to {SEARCHED} "
@@ -122,7 +120,7 @@ class _Reduced:
         self._scale = min(1.0, REDUCED / max(*self._size, *self._copy_size))
         self._photograph, self._copy = self._reduce(photograph), self._reduce(copy)
 
-    def best(self, angles: range | list[float], method: str) -> tuple[Turn | None, float]:
+    def best(self, angles: Sequence[float], method: str) -> tuple[Turn | None, float]:
         """The turn among ``angles`` under which the two correlate most, and that correlation."""
         best: tuple[Turn | None, float] = (None, -1.0)
         for angle in angles:

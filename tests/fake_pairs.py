@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,16 @@ def rectangle(width: int, height: int, box: tuple[int, int, int, int], value: in
     return mask
 
 
+def empty_png(width: int, height: int) -> bytes:
+    """A grey PNG whose header promises ``height`` rows and that holds none."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
 class FakeProduct:
     """A product folder being filled."""
 
@@ -95,7 +107,7 @@ class FakeProduct:
 
 
 def standard(root: Path, photographs: int = 20, **values: Any) -> FakeProduct:
-    """Aligned photographs of 96 x 80 with index masks: every other with a scratch, every fourth with a dent too."""
+    """Aligned photographs of 96 x 80 with index masks: some with a scratch, some of them with a dent."""
     product = FakeProduct(root, **values)
     clean = board()
     product.picture("references/clean.png", clean)

@@ -98,7 +98,8 @@ def read_header(path: Path) -> Header:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as picture:
                 (width, height), mode, kind = picture.size, picture.mode, picture.format
-                turned = picture.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+                # Not of more pixels than allowed, because looking for it may decode them.
+                turned = width * height <= MAX_PIXELS and _turned(picture)
     except Image.DecompressionBombError:
         width, height, mode, kind, turned = MAX_PIXELS, 2, "", "", False
     except (OSError, ValueError, SyntaxError) as error:
@@ -111,6 +112,17 @@ def read_header(path: Path) -> Header:
     if turned and kind != "TIFF":
         width, height = height, width
     return Header(width, height, turned, mode)
+
+
+def _turned(picture: Image.Image) -> bool:
+    """Whether EXIF turns the picture by a right angle."""
+    if picture.format == "PNG":
+        # Pillow would decode the whole picture to find the entry behind its pixels.
+        exif = Image.Exif()
+        exif.load(picture.info.get("exif") or b"")
+    else:
+        exif = picture.getexif()
+    return exif.get(_ORIENTATION, 1) in (5, 6, 7, 8)
 
 
 def safe_ids(pictures: Iterable[Picture]) -> dict[str, str]:

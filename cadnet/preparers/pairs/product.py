@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from cadnet.config.base import ConfigError, Name, Params
 from cadnet.config.load import _explain, _repeated_keys
@@ -33,16 +33,17 @@ def inside(value: str) -> str:
     return value
 
 
-def _listed_classes(value: Any) -> Any:
-    """``[scratch, dent]`` and ``scratch:`` without anything after it mean classes without particulars."""
+def _listed_classes(data: dict[str, Any]) -> dict[str, Any]:
+    """``classes: [scratch, dent]`` and ``scratch:`` with nothing after it are classes without particulars."""
+    value = data.get("classes")
     if isinstance(value, list) and all(isinstance(name, str) for name in value):
         twice = sorted({name for name in value if value.count(name) > 1})
         if twice:
-            raise ValueError(f"names {twice} twice; keep one of each")
+            raise ValueError(f"classes: {twice} twice; keep one of each")
         value = dict.fromkeys(value)
     if isinstance(value, dict):
-        return {name: {} if info is None else info for name, info in value.items()}
-    return value
+        value = {name: {} if info is None else info for name, info in value.items()}
+    return {**data, "classes": value} if "classes" in data else data
 
 
 def _group_pattern(value: str) -> str:
@@ -90,9 +91,7 @@ class Product(Params):
 
     name: Name
     description: str = ""
-    classes: Annotated[
-        dict[Name, ClassInfo], BeforeValidator(_listed_classes), Field(min_length=1, max_length=MAX_CLASSES)
-    ]
+    classes: Annotated[dict[Name, ClassInfo], Field(min_length=1, max_length=MAX_CLASSES)]
     """In mask order: the first is 1."""
     images: Inside = "images"
     """Folder (with sub-folders) or glob of the photographs."""
@@ -181,9 +180,11 @@ def load_product(root: Path) -> Product:
     if not isinstance(data, dict):
         raise ConfigError(f"{path} is empty; `cadnet init-product NAME` writes one to fill in")
     try:
-        return Product.model_validate_json(json.dumps(data, default=str))
+        return Product.model_validate_json(json.dumps(_listed_classes(data), default=str))
     except ValidationError as error:
         raise ConfigError(f"{path}: " + "; ".join(_explain(item) for item in error.errors())) from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def missing_product(root: Path) -> str:

@@ -84,7 +84,10 @@ class PairRenderer:
         columns: dict[str, Any] = {
             "source": photo.source, "reference_source": reference.source, **chosen, **placed.columns,
         }  # fmt: skip
-        self._write_tiles(photo, reference.reference_id, placed.image, placed.mask, columns, output)
+        whole = padded(clean, self._params.size).copy()
+        whole[: placed.image.shape[0], : placed.image.shape[1]] = placed.image
+        mask = padded(placed.mask, self._params.size, IGNORE_INDEX)
+        self._write_tiles(photo, reference.reference_id, whole, mask, columns, output)
 
     def _chosen(self, photo: Photograph, image: np.ndarray) -> tuple[Reference, dict[str, float]]:
         candidates = [self._references[source] for source in photo.references]
@@ -148,7 +151,6 @@ class PairRenderer:
         output: Output,
     ) -> None:
         size, labelled = self._params.size, photo.split != UNLABELLED
-        image, mask = padded(image, size), padded(mask, size, IGNORE_INDEX)
         tiles = self._grid(image)
         kept = self._kept(photo, mask, tiles, output) if labelled else {suffix for suffix, _, _ in tiles}
         for suffix, x, y in tiles:

@@ -10,10 +10,11 @@ import numpy as np
 
 from cadnet.config import RegistrationParams
 from cadnet.registration.align import check_picture
+from cadnet.registration.changes import settle
 from cadnet.registration.correlate import Model, displacement, refine, search
 from cadnet.registration.features import match
 from cadnet.registration.levels import Level, Pyramid, sides_for
-from cadnet.registration.quality import Quality, measure, unchanged
+from cadnet.registration.quality import Quality, measure
 from cadnet.registration.result import Method, Registration
 
 _LARGEST_SIDE = 1024
@@ -28,8 +29,12 @@ _NEGLIGIBLE = 0.25
 """Pixels; a motion that moves no corner farther costs more sharpness than it gains in place."""
 _CERTAIN = 0.95
 """Correlation on the coarse level after which no second start is tried."""
-_CONVERGED = 0.3
-"""Pixels of residual above which the finest level is refined once more."""
+_CONVERGED = 0.2
+"""Pixels of residual above which the finest level is refined again."""
+_NEAR = 1.0
+"""Pixels of residual below which one more iteration of ECC is enough."""
+_ROUNDS = 2
+"""Times that this is done at most."""
 
 
 class _Limits(NamedTuple):
@@ -121,14 +126,31 @@ def _refined(pair: _Pair, matrix: np.ndarray, model: Model, method: Method) -> R
     for step, level in enumerate(pair.levels[1:], start=1):
         matrix = level.to_full(refine(level, level.to_level(matrix), model, step)[0])
     quality = measure(pair.quality, matrix)
-    if quality.residual is None or quality.residual > _CONVERGED:
-        level = pair.levels[-1]
-        mask = unchanged(pair.quality, matrix, level)
-        again = level.to_full(refine(level, level.to_level(matrix), model, 1, mask)[0])
-        improved = measure(pair.quality, again)
-        if improved.residual is not None and improved.residual <= (quality.residual or np.inf):
-            matrix, quality = again, improved
+    for _ in range(_ROUNDS):
+        if quality.residual is not None and quality.residual <= _CONVERGED:
+            break
+        # Fewer iterations where little is left to go.
+        step = 2 if quality.residual is not None and quality.residual < _NEAR else 1
+        again = _refined_again(pair.levels[-1], matrix, model, step)
+        improved = _measured_again(pair.quality, again)
+        if improved.residual is None or improved.residual > (quality.residual or np.inf):
+            break
+        matrix, quality = again, improved
     return pair.limits.judge(matrix, method, quality)
+
+
+def _refined_again(level: Level, matrix: np.ndarray, model: Model, step: int) -> np.ndarray:
+    """Refine a full-size motion on its level once more, large changes left out when they are few."""
+    settled = settle(level, matrix)
+    if settled is None:
+        return level.to_full(refine(level, level.to_level(matrix), model, step)[0])
+    usable = settled.usable.view(np.uint8)
+    return matrix @ settled.level.to_full(refine(settled.level, np.eye(3), model, step, usable)[0])
+
+
+def _measured_again(level: Level, matrix: np.ndarray) -> Quality:
+    settled = settle(level, matrix)
+    return measure(level, matrix) if settled is None else measure(settled.level, np.eye(3), settled.usable)
 
 
 def _better(first: Registration, second: Registration | None) -> Registration:

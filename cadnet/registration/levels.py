@@ -11,16 +11,22 @@ COARSE_SIDE = 128
 """Longer side in pixels of the level on which the search starts."""
 _COARSE_SHORT = 32
 """Its shorter side at least: a strip is reduced less."""
-_LIGHT_SIGMA = 8.0
+LIGHT_SIGMA = 8.0
 """Pixels of the coarse level; what changes more slowly is taken for lighting."""
 
 
 @dataclass(frozen=True)
 class Level:
-    """One reduced pair: float32 pictures without their slow part, and full pixels to level pixels (3, 3)."""
+    """One reduced pair, float32.
+
+    ``reference`` and ``image`` are without their slow part, ``grey_reference`` and ``grey_image`` with it;
+    the scales (3, 3) take full pixels to level pixels.
+    """
 
     reference: np.ndarray
     image: np.ndarray
+    grey_reference: np.ndarray
+    grey_image: np.ndarray
     reference_scale: np.ndarray
     image_scale: np.ndarray
 
@@ -37,11 +43,12 @@ class Level:
         """Full-size pixels per pixel of this level, along the axis reduced more."""
         return float(1 / min(self.reference_scale[0, 0], self.reference_scale[1, 1]))
 
-    def warped(self, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def warped(self, matrix: np.ndarray, grey: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """The level's image in the reference's frame by a level motion, and where it has pixels (bool)."""
         height, width = self.reference.shape
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        warped = cv2.warpPerspective(self.image, matrix, (width, height), flags=flags)
+        image = self.grey_image if grey else self.image
+        warped = cv2.warpPerspective(image, matrix, (width, height), flags=flags)
         ones = np.ones(self.image.shape, np.uint8)
         inside = cv2.warpPerspective(
             ones, matrix, (width, height), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
@@ -71,7 +78,7 @@ class Pyramid:
         self._longest = max(*reference.shape, *image.shape)
         # Blurred at the coarse size: the same as a wide blur of each level, in a fraction of its time.
         self._lights = tuple(
-            cv2.GaussianBlur(_reduced(grey, self._factor(COARSE_SIDE))[0], (0, 0), _LIGHT_SIGMA)
+            cv2.GaussianBlur(_reduced(grey, self._factor(COARSE_SIDE))[0], (0, 0), LIGHT_SIGMA)
             for grey in self._pair
         )
         self._levels: dict[int, Level] = {}
@@ -82,14 +89,19 @@ class Pyramid:
             factor = self._factor(side)
             (reference, reference_scale), (image, image_scale) = (_reduced(g, factor) for g in self._pair)
             flat = [
-                picture - cv2.resize(light, picture.shape[::-1], interpolation=cv2.INTER_LINEAR)
+                picture - enlarged(light, picture)
                 for picture, light in zip((reference, image), self._lights, strict=True)
             ]
-            self._levels[side] = Level(flat[0], flat[1], reference_scale, image_scale)
+            self._levels[side] = Level(flat[0], flat[1], reference, image, reference_scale, image_scale)
         return self._levels[side]
 
     def _factor(self, side: int) -> float:
         return min(1.0, side / self._longest)
+
+
+def enlarged(light: np.ndarray, picture: np.ndarray) -> np.ndarray:
+    """A reduced picture at the size of another one."""
+    return cv2.resize(light, picture.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def _reduced(grey: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray]:

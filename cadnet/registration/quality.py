@@ -37,8 +37,10 @@ class Quality(NamedTuple):
     confidence: float
 
 
-def measure(level: Level, matrix: np.ndarray) -> Quality:
+def measure(level: Level, matrix: np.ndarray, usable: np.ndarray | None = None) -> Quality:
     """Measure what remains between the pair after the full-size motion ``matrix``.
+
+    ``usable``: bool of the level's reference, False where nothing is to be compared.
 
     Residual: patches are followed from the reference to the aligned image (Lucas and Kanade); it is the 80th
     percentile of their displacements, or the displacement of a corner by the affine motion that explains them
@@ -47,11 +49,12 @@ def measure(level: Level, matrix: np.ndarray) -> Quality:
     correlation, which neither brightness nor contrast nor a defect changes.
     """
     warped, inside = level.warped(level.to_level(matrix))
+    inside = inside if usable is None else inside & usable
     reference, image = as_bytes(level.reference, inside), as_bytes(warped, inside)
     points = _textured_points(reference, inside)
     if len(points) < _MIN_PATCHES or not image.any():
         return Quality(None, 0.0)
-    correlation = local_correlation(reference, image)[points[:, 1], points[:, 0]]
+    correlation = _local_correlation(reference, image)[points[:, 1], points[:, 0]]
     moved, same = _followed(reference, image, points)
     distance = np.linalg.norm(moved, axis=1)
     if (~same).mean() <= _MAX_CHANGED:
@@ -69,26 +72,6 @@ def as_bytes(picture: np.ndarray, inside: np.ndarray | None = None) -> np.ndarra
         return np.zeros(picture.shape, np.uint8)
     gain = _CONTRAST / deviation
     return np.clip(picture * gain + (128 - mean * gain), 0, 255).astype(np.uint8)
-
-
-def unchanged(level: Level, matrix: np.ndarray, target: Level) -> np.ndarray | None:
-    """Where the image shows what the reference shows, uint8 0 or 1 at the size of ``target.image``.
-
-    ``matrix`` is full-size; the correlation is looked at on ``level``. None when less than half of the
-    texture is left: then the pair is misaligned, not changed.
-    """
-    motion = level.to_level(matrix)
-    warped, inside = level.warped(motion)
-    reference, image = as_bytes(level.reference, inside), as_bytes(warped, inside)
-    textured = inside & ((_deviation(reference) > _CONTRAST / 4) | (_deviation(image) > _CONTRAST / 4))
-    changed = textured & (local_correlation(reference, image) < _SAME)
-    if changed.sum() > 0.5 * textured.sum():
-        return None
-    height, width = target.image.shape
-    # Changed places go from this level's reference to the target's image.
-    to_image = target.image_scale @ matrix @ np.linalg.inv(level.reference_scale)
-    marked = cv2.warpPerspective(changed.view(np.uint8), to_image, (width, height), flags=cv2.INTER_NEAREST)
-    return 1 - marked
 
 
 def _followed(reference: np.ndarray, image: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -136,19 +119,13 @@ def _textured_points(picture: np.ndarray, inside: np.ndarray) -> np.ndarray:
     return np.array(points)[strong]
 
 
-def local_correlation(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
+def _local_correlation(reference: np.ndarray, image: np.ndarray) -> np.ndarray:
     """Zero-mean normalised correlation of the patch around each pixel, float32 (H, W) in -1..1."""
     a, b = reference.astype(np.float32), image.astype(np.float32)
     mean_a, mean_b = _mean(a), _mean(b)
     variance = (_mean(a * a) - mean_a**2).clip(0) * (_mean(b * b) - mean_b**2).clip(0)
     # One grey level of variance: a flat patch correlates with nothing.
     return (_mean(a * b) - mean_a * mean_b) / np.sqrt(variance + 1)
-
-
-def _deviation(picture: np.ndarray) -> np.ndarray:
-    """Standard deviation of the patch around each pixel, float32 (H, W)."""
-    values = picture.astype(np.float32)
-    return np.sqrt((_mean(values * values) - _mean(values) ** 2).clip(0))
 
 
 def _mean(values: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Known motions are found to half a pixel, and a pair that needs none keeps its pixels."""
 
+import cv2
 import numpy as np
 import pytest
 from registration_fakes import apart, make_board, motion, photograph, reference_of, spoil
@@ -80,6 +81,19 @@ def test_far_rotations_are_left_to_features(board, degrees):
     assert (found.method, found.accepted) == ("features", True)
     assert apart(found.matrix, truth, 512) < 0.5
     assert not register(spoil(photograph(board, truth)), reference_of(board), AFFINE).accepted
+
+
+@pytest.mark.parametrize("fill", [0, 255])
+@pytest.mark.parametrize("degrees", [3, -8])
+def test_empty_corners_of_a_rotated_photograph(board, degrees, fill):
+    reference = reference_of(board)
+    truth = motion(0, 0, degrees, 512)
+    image = cv2.warpPerspective(
+        reference, truth, (512, 512), borderMode=cv2.BORDER_CONSTANT, borderValue=(fill,) * 3
+    )
+    found = register(image, reference, AFFINE)
+    assert found.accepted
+    assert apart(found.matrix, truth, 512) < 0.25
 
 
 def test_images_of_another_size(board):

@@ -40,6 +40,16 @@ def test_residual_sees_what_no_motion_mends(board):
     assert not found.accepted
 
 
+@pytest.mark.parametrize("shift", [2, 4])
+def test_residual_sees_a_third_that_lies_elsewhere(board, shift):
+    reference = reference_of(board)
+    image = reference.copy()
+    image[:, 340:] = photograph(board, motion(0, shift, 0, 512))[:, 340:]
+    assert register(image, reference, OFF).residual == pytest.approx(shift, rel=0.25)
+    # An affine motion shares the step out and cannot remove it.
+    assert register(image, reference, AFFINE).residual > shift / 4
+
+
 def test_neither_light_nor_a_defect_spoils_the_confidence(board):
     reference = reference_of(board)
     image = np.clip(reference * 0.6 + 30, 0, 255).astype(np.uint8)

@@ -67,7 +67,7 @@ def load_patterns(
     if wrong:
         raise PatternError(
             f"{len(wrong)} of {len(names)} clean patterns cannot be used: {'; '.join(wrong)}. "
-            "Fetch them with `dvc pull data.dvc` or draw them with "
+            "Fetch them with `dvc pull data/synlcd` or draw them with "
             f"`python -m cadnet.synthesis.patterns --out {folder}`"
         )
     return patterns

@@ -17,7 +17,10 @@ MONITOR = "val_miou"
 
 
 def best_epoch(history: list[Epoch]) -> Epoch | None:
-    """Return the row with the highest ``val_miou`` (the earliest of equals), or None without any."""
+    """Return the row with the highest ``val_miou`` (the latest of equals), or None without any.
+
+    Of equal epochs the latest has learnt most: where validation shows nothing yet, all are 0.
+    """
     scored = [row for row in history if MONITOR in row]
     if not scored:
         return None
@@ -27,7 +30,7 @@ def best_epoch(history: list[Epoch]) -> Epoch | None:
         value = row[MONITOR]
         return -1.0 if value is None else float(value)
 
-    return max(scored, key=score)
+    return max(reversed(scored), key=score)
 
 
 class EpochEnd(Checkpoint):

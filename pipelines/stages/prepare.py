@@ -6,9 +6,18 @@ import argparse
 import os
 import sys
 
-from cadnet.config import ConfigError, DatasetParams, MvtecAdParams, PkuPcbParams, SynLCDParams, load_params
+from cadnet.config import (
+    ConfigError,
+    DatasetParams,
+    MvtecAdParams,
+    PairsParams,
+    PkuPcbParams,
+    SynLCDParams,
+    load_params,
+)
 from cadnet.files import read_json
 from cadnet.preparers.mvtec_ad.plan import plan_mvtec_ad
+from cadnet.preparers.pairs.plan import plan_pairs
 from cadnet.preparers.pku_pcb.plan import plan_pku_pcb
 from cadnet.synthesis.writer import plan_synlcd
 from cadnet.writing.dataset import write_dataset
@@ -41,7 +50,8 @@ def plan_of(params: DatasetParams) -> Plan:
             return plan_mvtec_ad(params)
         case PkuPcbParams():
             return plan_pku_pcb(params)
-    raise NotImplementedError
+        case PairsParams():
+            return plan_pairs(params)
 
 
 def main() -> None:

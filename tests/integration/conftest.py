@@ -13,7 +13,7 @@ from tests.integration.project import Project, copy_of, fresh_copy
 
 @dataclass(frozen=True)
 class Finished:
-    """A project after ``dvc pull data.dvc`` and one ``dvc repro``, with what they printed."""
+    """A project after ``dvc pull data/synlcd`` and one ``dvc repro``, with what they printed."""
 
     project: Project
     pulled: str
@@ -24,7 +24,7 @@ class Finished:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """Only to be read; tests that change something take ``copied``."""
     project = fresh_copy(tmp_path_factory.mktemp("finished") / "project")
-    pulled = project.run("dvc", "pull", "data.dvc")
+    pulled = project.run("dvc", "pull", "data/synlcd")
     return Finished(project, pulled, project.run("dvc", "repro"))
 
 

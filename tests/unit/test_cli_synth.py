@@ -53,7 +53,7 @@ def test_missing_patterns_end_with_code_1_and_the_cure(arguments: list[str], tmp
     (tmp_path / "patterns" / "02.png").unlink()
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 1 and result.stderr.startswith("error: 1 of 2 clean patterns")
-    assert "dvc pull data.dvc" in result.stderr and result.stderr.count("\n") == 1
+    assert "dvc pull data/synlcd" in result.stderr and result.stderr.count("\n") == 1
 
 
 def test_an_interrupt_says_how_to_go_on(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,7 +67,7 @@ def test_all_unusable_patterns_are_named_with_the_cure(tmp_path: Path) -> None:
     assert text.startswith("4 of 5 clean patterns")
     assert "02.png is cut short" in text and "03.png cannot be decoded" in text
     assert "04.png is 64 x 32, not square" in text and "05.png does not exist" in text
-    assert "dvc pull data.dvc" in text and "cadnet.synthesis.patterns --out" in text
+    assert "dvc pull data/synlcd" in text and "cadnet.synthesis.patterns --out" in text
 
 
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,7 @@
 from cadnet.training.callbacks import best_epoch, format_row
 
 
-def test_best_is_the_highest_and_the_earliest_of_equals() -> None:
+def test_best_is_the_highest_and_the_latest_of_equals() -> None:
     history = [
         {"epoch": 1, "val_miou": None},
         {"epoch": 2, "val_miou": 0.4},
@@ -11,7 +11,7 @@ def test_best_is_the_highest_and_the_earliest_of_equals() -> None:
     ]
     best = best_epoch(history)
     assert best is not None
-    assert best["epoch"] == 2
+    assert best["epoch"] == 4
 
 
 def test_undefined_ranks_below_zero_and_nothing_gives_none() -> None:

@@ -145,7 +145,9 @@ def _refined_again(level: Level, matrix: np.ndarray, model: Model, step: int) ->
     if settled is None:
         return level.to_full(refine(level, level.to_level(matrix), model, step)[0])
     usable = settled.usable.view(np.uint8)
-    return matrix @ settled.level.to_full(refine(settled.level, np.eye(3), model, step, usable)[0])
+    onward = refine(settled.level, np.eye(3), model, step, usable)[0]
+    composed = matrix @ settled.level.to_full(onward)
+    return composed / composed[2, 2]
 
 
 def _measured_again(level: Level, matrix: np.ndarray) -> Quality:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
+from cadnet.config import PkuPcbParams
+from cadnet.datasets.manifest import PreparedDataset, open_dataset
+from cadnet.preparers.pku_pcb.plan import plan_pku_pcb
 from cadnet.preparers.pku_pcb.rotation import turn_by
+from cadnet.writing.dataset import write_dataset
 
 WIDTH, HEIGHT = 420, 300
 FOLDERS = {
@@ -134,3 +138,14 @@ def write_annotation(
         f"<width>{size[0]}</width><height>{size[1]}</height><depth>3</depth></size>{objects}</annotation>"
     )
     return path
+
+
+def pku_params(raw: Path, **changes: Any) -> PkuPcbParams:
+    """Parameters for windows of 160 pixels and a drawn split, with ``changes``."""
+    values = {"window": 160, "size": 160, "split_list": None} | changes
+    return PkuPcbParams(preparer="pku_pcb", raw=str(raw), **values)
+
+
+def prepare_pku(raw: Path, out: Path, workers: int = 1, **changes: Any) -> PreparedDataset:
+    """Prepare ``raw`` into ``out`` and open what was made."""
+    return open_dataset(write_dataset(plan_pku_pcb(pku_params(raw, **changes)), out, workers))

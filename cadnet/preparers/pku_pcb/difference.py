@@ -20,6 +20,8 @@ LEAST_SD = 1.0
 """Grey levels below which no noise is believed: an exact copy would make every rounding a defect."""
 _MAD = 1.4826
 _MIN_PIXELS = 200
+_THIN = (slice(None, None, 2), slice(None, None, 2))
+"""Every other pixel of a patch: after blurring, neighbours tell nearly the same."""
 
 
 class NoiseModel(NamedTuple):
@@ -46,8 +48,8 @@ def measure_noise(image: np.ndarray, board: np.ndarray, boxes: Sequence[Box]) ->
     gain, offset = _tone(pairs)
     differences, steps = [], []
     for patch, clean in pairs:
-        differences.append(_difference(patch, clean, gain, offset).reshape(-1, 3))
-        steps.append(_steepness(clean).ravel())
+        differences.append(_difference(patch, clean, gain, offset)[_THIN].reshape(-1, 3))
+        steps.append(_steepness(clean)[_THIN].ravel())
     left, step_of = np.concatenate(differences), np.concatenate(steps)
     sd = np.full((len(STEEPNESS), 3), LEAST_SD, np.float32)
     for step in range(len(STEEPNESS)):
@@ -85,7 +87,7 @@ def _patches(shape: tuple[int, ...], boxes: Sequence[Box]) -> list[tuple[slice, 
 
 def _tone(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     """Gain and offset of each channel: a line through the median difference of each eighth of the tones."""
-    images, boards = (np.concatenate([pair[k].reshape(-1, 3) for pair in pairs]) for k in (0, 1))
+    images, boards = (np.concatenate([pair[k][_THIN].reshape(-1, 3) for pair in pairs]) for k in (0, 1))
     gain, offset = np.ones(3, np.float32), np.zeros(3, np.float32)
     for channel in range(3):
         seen, clean = images[:, channel].astype(np.int16), boards[:, channel]

@@ -14,6 +14,10 @@ import yaml
 from PIL import Image
 
 from cadnet.config import PairsParams, RegistrationParams
+from cadnet.datasets.manifest import open_dataset
+from cadnet.images import read_mask
+from cadnet.preparers.pairs import plan_pairs
+from cadnet.writing.dataset import write_dataset
 
 OFF = RegistrationParams(model="off")
 YAML: dict[str, Any] = {"name": "board", "classes": ["scratch", "dent"]}
@@ -74,11 +78,13 @@ class FakeProduct:
 
     def __init__(self, root: Path, **values: Any) -> None:
         self.root = root
+        (root / "masks").mkdir(parents=True)
         self.yaml(**values)
 
     def yaml(self, **values: Any) -> None:
         """Write product.yaml: ``YAML`` with ``values`` over it."""
         text = yaml.safe_dump({**YAML, **values}, sort_keys=False)
+        self.classes = list({**YAML, **values}["classes"])
         self.path("product.yaml").write_text(text, "utf-8")
 
     def path(self, name: str) -> Path:
@@ -120,3 +126,26 @@ def standard(root: Path, photographs: int = 20, **values: Any) -> FakeProduct:
         product.picture(f"images/p{number:02d}.png", image)
         product.picture(f"masks/p{number:02d}.png", mask)
     return product
+
+
+def small(root: Path, photographs: int = 6, **values: Any) -> FakeProduct:
+    """Equal photographs of 64 x 64 without labels, named p0, p1...; its table gives splits."""
+    product = FakeProduct(root, **values)
+    clean = board(0, 64, 64)
+    product.picture("references/clean.png", clean)
+    lines = ["image,split"]
+    for number in range(photographs):
+        product.picture(f"images/p{number}.png", clean)
+        lines.append(f"p{number}.png,{('train', 'val', 'test')[number % 3]}")
+    product.text("images.csv", "\n".join(lines) + "\n")
+    return product
+
+
+def masks_of(product: FakeProduct, out: Path, **values: Any) -> dict[str, np.ndarray | None]:
+    """Prepare a product: sample id -> its mask, None where there is none."""
+    root = write_dataset(plan_pairs(product.params(**values)), out)
+    manifest = open_dataset(root).manifest
+    return {
+        row.sample_id: read_mask(root / row.mask, len(product.classes)) if row.mask else None
+        for row in manifest.itertuples()
+    }

@@ -93,7 +93,8 @@ class PairsParams(Params):
     """Tiles without a defect that a training photograph gives at most; null keeps all, as val and test do."""
     split_list: str | None = None
     """csv image,split; null takes the table's column split, or draws by ``split``."""
-    split: SplitParams = SplitParams()
+    split: SplitParams = SplitParams(val_fraction=0.2)
+    """Labels are few at first: a tenth of the training photographs would leave none to choose by."""
     registration: RegistrationParams = RegistrationParams()
 
 

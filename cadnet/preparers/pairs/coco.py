@@ -54,6 +54,7 @@ def read_coco(
         value = names.value(labels[category])
         if source is None or value is None or source not in sizes:
             continue
+        objects = found.setdefault(source, [])
         try:
             shape = _shape(item, value, labels[category])
         except ValueError as error:
@@ -63,7 +64,7 @@ def read_coco(
         if fault:
             problems.add(f"{place}: {fault}; correct the object or remove it")
             continue
-        found.setdefault(source, []).append(shape)
+        objects.append(shape)
     return found
 
 

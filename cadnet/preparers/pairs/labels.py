@@ -157,6 +157,8 @@ def _scan(
     for source, result in seen.items():
         if isinstance(result, str):
             problems.add(result)
+            # Labelled all the same, so that nothing else is reported of it.
+            of[source] = Label(masks=found[source])
             continue
         values, style = result
         styles[style].append(source)

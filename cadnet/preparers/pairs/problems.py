@@ -35,8 +35,9 @@ class Problems:
             return
         found = list(self._found)
         more = [f"and {len(found) - LISTED} more"] if len(found) > LISTED else []
+        count = f"{len(found)} problem{'s' if len(found) > 1 else ''}"
         raise PreparationError(
-            f"{len(found)} problems in the product folder {self._root}; correct them and run again:\n"
+            f"{count} in the product folder {self._root}; correct and run again:\n"
             + "\n".join([*found[:LISTED], *more])
         )
 

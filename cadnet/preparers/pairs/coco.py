@@ -56,15 +56,9 @@ def read_coco(
             continue
         objects = found.setdefault(source, [])
         try:
-            shape = _shape(item, value, labels[category])
+            objects.append(_shape(item, value, labels[category], sizes[source]))
         except ValueError as error:
             problems.add(f"{place}: {error}; correct the object or remove it")
-            continue
-        fault = check_shape(shape, *sizes[source][:2])
-        if fault:
-            problems.add(f"{place}: {fault}; correct the object or remove it")
-            continue
-        objects.append(shape)
     return found
 
 
@@ -95,7 +89,15 @@ def _sources(
     return sources
 
 
-def _shape(item: dict[str, Any], value: int, label: str) -> Shape:
+def _shape(item: dict[str, Any], value: int, label: str, size: Size) -> Shape:
+    shape = _drawn(item, value, label)
+    fault = check_shape(shape, size.width, size.height)
+    if fault:
+        raise ValueError(fault)
+    return shape
+
+
+def _drawn(item: dict[str, Any], value: int, label: str) -> Shape:
     outline = item.get("segmentation")
     if isinstance(outline, dict):
         counts = outline.get("counts")

@@ -13,7 +13,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
-from cadnet.datasets.duplicates import SMALL, perceptual_hash
+from cadnet.datasets.duplicates import SMALL, perceptual_hash, small_copy
 from cadnet.images import decode, read_image
 from cadnet.types import IGNORE_INDEX
 
@@ -110,7 +110,7 @@ def _image_facts(path: Path) -> ImageFacts:
         digest=hashlib.sha256(image.data).hexdigest(),
         flat=not sd.any(),
         hash=perceptual_hash(grey),
-        small=cv2.resize(grey, (SMALL, SMALL), interpolation=cv2.INTER_AREA),
+        small=small_copy(grey),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from cadnet.config import PairsParams
+from cadnet.preparers.pairs.coverage import cover_classes
 from cadnet.preparers.pairs.labels import Label
 from cadnet.preparers.pairs.problems import Problems, shown
 from cadnet.preparers.pairs.product import Product
@@ -131,13 +132,13 @@ def _drawn(
     params: PairsParams,
     problems: Problems,
 ) -> dict[str, str]:
-    """Draw splits, photographs of each combination of classes in proportion."""
+    """Draw splits: each combination of classes in proportion, then each class into each split."""
     values: dict[str, set[int]] = {}
     for source in labelled:
         values.setdefault(unit[source], set()).update(labels[source].values)
-    drawn = draw_splits(
-        {name: "+".join(map(str, sorted(held))) or "clean" for name, held in values.items()}, params.split
-    )
+    strata = {name: "+".join(map(str, sorted(held))) or "clean" for name, held in values.items()}
+    held_by = {name: frozenset(held) for name, held in values.items()}
+    drawn = cover_classes(draw_splits(strata, params.split), held_by)
     empty = [split for split in SPLITS if split not in drawn.values()]
     # With other problems there would be too few only because of them.
     if labelled and empty and not problems:

@@ -38,6 +38,8 @@ class Turn(NamedTuple):
 def read_angles(path: Path) -> tuple[dict[str, float], list[str]]:
     """Read an angle file: on each line the name of a photograph, with or without extension, and degrees.
 
+    Of several lines for a photograph the last counts: the authors' script adds lines and replaces copies.
+
     Returns:
         stem -> degrees, and one sentence for each line that cannot be read.
     """
@@ -56,8 +58,8 @@ def read_angles(path: Path) -> tuple[dict[str, float], list[str]]:
         stem = stem.rsplit(".", 1)[0] if stem.lower().endswith((".jpg", ".jpeg")) else stem
         if not stem or not -360 <= angle <= 360:
             faults.append(f"{path}, line {number}: {line[:80]!r} is no photograph and angle; correct it")
-        elif angles.setdefault(stem, angle) != angle:
-            faults.append(f"{path}, line {number}: {stem} has another angle before; remove one")
+        else:
+            angles[stem] = angle
     return angles, faults
 
 

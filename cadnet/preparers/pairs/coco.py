@@ -75,14 +75,16 @@ def _sources(
 ) -> dict[Any, str | None]:
     """Image id -> source of its photograph, None when there is none (which is a problem)."""
     sources: dict[Any, str | None] = {}
+    seen: set[str | None] = set()
     for item in images:
         name, key = item.get("file_name"), item.get("id")
         if not isinstance(name, str) or not _is_id(key) or key in sources:
             problems.add(f"{path}, image {key!r:.40}: it needs its own id and a file_name; export it again")
             continue
         source = finder.find(name, f"{path}, image {key!r:.40}", problems)
-        if source is not None and source in sources.values():
+        if source is not None and source in seen:
             problems.add(f"{path}, image {key!r:.40}: {source} has an entry already; keep one")
+        seen.add(source)
         sources[key] = source
         if source is not None and source in sizes:
             check_size(path, source, sizes[source], item.get("width"), item.get("height"), problems)

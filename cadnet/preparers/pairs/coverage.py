@@ -12,8 +12,8 @@ def cover_classes(drawn: Mapping[str, str], classes: Mapping[str, frozenset[int]
     """Exchange items between drawn splits so that, where possible, each class is in each split.
 
     Shares by proportion leave a class out of a split that is smaller than the number of combinations of
-    classes, and what is not there can neither be chosen by nor scored. Splits keep their sizes, no split loses
-    a class by it, and rare classes come first.
+    classes, and what is not there can neither be chosen by nor scored. Splits keep their sizes, no split
+    loses a class by it, and rare classes come first.
 
     Args:
         drawn: item -> split.

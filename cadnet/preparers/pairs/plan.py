@@ -9,8 +9,9 @@ from typing import Any
 
 import cadnet.images
 import cadnet.preparers.pairs
+import cadnet.preparers.palette
 import cadnet.registration
-from cadnet.archives import extracted, find_root
+from cadnet.archives import extracted, find_root, is_archive
 from cadnet.config import PairsParams
 from cadnet.preparers.pairs.masks import MaskRules
 from cadnet.preparers.pairs.material import Material, find_material
@@ -73,9 +74,11 @@ def product_root(raw: str) -> Path:
         ArchiveError: the archive may not be unpacked.
     """
     path = Path(raw)
-    if not path.exists() or (path.is_dir() and not (path / PRODUCT_FILE).is_file()):
+    if is_archive(path) and not path.is_dir():
+        return find_root(extracted(path, CACHE), [PRODUCT_FILE])
+    if not (path / PRODUCT_FILE).is_file():
         raise FileNotFoundError(missing_product(path))
-    return path if path.is_dir() else find_root(extracted(path, CACHE), [PRODUCT_FILE])
+    return path
 
 
 def _photographs(found: Material) -> list[Photograph]:
@@ -124,7 +127,9 @@ def _describe(found: Material, params: PairsParams) -> dict[str, Any]:
     files += [found.table.path] if found.table.path else []
     return {
         "versions": {**versions(), "pycocotools": version("pycocotools"), "pillow": version("pillow")},
-        "code": code_digest(cadnet.preparers.pairs, cadnet.images, cadnet.registration),
+        "code": code_digest(
+            cadnet.preparers.pairs, cadnet.preparers.palette, cadnet.images, cadnet.registration
+        ),
         "params": params.model_dump(mode="json", exclude={"raw", "split_list"}),
         "product": found.product.model_dump(mode="json"),
         "splits": {source: share.split for source, share in sorted(found.shares.of.items())},

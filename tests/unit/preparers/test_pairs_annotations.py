@@ -89,6 +89,7 @@ class TestCoco:
             {"id": 10, "file_name": "gone.png"},
             {"id": 11, "file_name": "../../etc/passwd"},
             {"id": 12, "file_name": "/etc/passwd"},
+            {"id": 13, "file_name": "images/p2.png"},
         ]
         value["images"][1]["width"] = 32
         value["annotations"] += [
@@ -107,10 +108,10 @@ class TestCoco:
             "made for 32 x 64 pixels, images/p1.png has 64 x 64", "annotation 20: its image or category",
             "annotation 21: its runs cover 10 of 4096", "annotation 22: its run lengths are no COCO text",
             "annotation 23: its polygon is no list", "annotation 24: it has neither",
-            "annotation 25: its image",
+            "annotation 25: its image", "image 13: images/p2.png has an entry already",
         ):  # fmt: skip
             assert part in text
-        assert "11 problems" in text
+        assert "12 problems" in text
 
     @pytest.mark.parametrize(
         ("text", "message"),

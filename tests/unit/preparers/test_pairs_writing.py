@@ -99,6 +99,8 @@ class TestWriting:
         folder = tree(prepared(product, tmp_path / "one").root)
         params = product.params().model_copy(update={"raw": "board.zip"})
         assert tree(write_dataset(plan_pairs(params), tmp_path / "two")) == folder
+        with pytest.raises(FileNotFoundError, match=r"gone\.zip"):
+            plan_pairs(params.model_copy(update={"raw": "gone.zip"}))
 
 
 class TestHostile:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from cadnet.datasets.facts import DatasetFacts
 from cadnet.reporting.contact import (
     CLEAN_RULE,
@@ -43,8 +45,8 @@ def contact_sheets(facts: DatasetFacts | None) -> Iterator[Sheet]:
             png = defect_sheet(choose_defects(found), facts.table.palette, title)
             yield Sheet(file, png, title, RULE)
     if clean:
-        step = max(1, len(clean) // CLEAN_SHOWN)
-        shown = clean[::step][:CLEAN_SHOWN]
+        places = np.linspace(0, len(clean) - 1, min(CLEAN_SHOWN, len(clean))).round().astype(int)
+        shown = [clean[place] for place in places.tolist()]
         title = f"clean: {len(shown)} of {len(clean):,} samples"
         yield Sheet("sheets/clean.png", clean_sheet(shown, title), title, CLEAN_RULE)
 

@@ -47,8 +47,8 @@ def decode(path: Path | str, flags: int) -> np.ndarray:
     if not path.is_file():
         raise FileNotFoundError(f"image {path} does not exist")
     data = np.fromfile(path, dtype=np.uint8)
-    # A cut-off PNG decodes to a half-grey picture without an error, so its end is looked for first.
-    if data[:4].tobytes() == b"\x89PNG" and b"IEND" not in data[-_END_BYTES:].tobytes():
+    # A cut-off file decodes to a half-grey picture without an error, so its end is looked for first.
+    if not _is_whole(data):
         raise ImageError(f"image {path} is cut short; replace it with an intact copy")
     pixels = _pixels(data)
     if pixels > MAX_PIXELS:
@@ -61,6 +61,20 @@ def decode(path: Path | str, flags: int) -> np.ndarray:
     if image is None:
         raise ImageError(f"image {path} cannot be decoded (empty, truncated or not an image); replace it")
     return image
+
+
+def _is_whole(data: np.ndarray) -> bool:
+    """Whether a PNG or JPEG has its end mark; True for anything else."""
+    if data[:4].tobytes() == b"\x89PNG":
+        return b"IEND" in data[-_END_BYTES:].tobytes()
+    if data[:3].tobytes() != b"\xff\xd8\xff":
+        return True
+    content, at = data.tobytes(), 2
+    # Over the segments before the pixels, which may hold a thumbnail with an end mark of its own; after the
+    # pixels some cameras write more.
+    while content[at : at + 1] == b"\xff" and content[at + 1 : at + 2] not in (b"\xda", b""):
+        at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return content.find(b"\xff\xd9", at) >= 0
 
 
 def _pixels(data: np.ndarray) -> int:

@@ -5,6 +5,7 @@ from cadnet.config.datasets import (
     DatasetParams,
     MvtecAdParams,
     PairsParams,
+    PairsSplitParams,
     PkuPcbParams,
     RegistrationParams,
     SplitParams,
@@ -17,7 +18,7 @@ from cadnet.config.validation import ValidateParams
 
 __all__ = [
     "AbptParams", "ConfigError", "DatasetParams", "EvaluateParams", "LineParams", "MethodParams",
-    "MvtecAdParams", "PairsParams", "Params", "PkuPcbParams", "ProjectParams", "Range", "Recipe",
-    "RegistrationParams", "RunParams", "ScreenParams", "SplitParams", "SynLCDParams", "TrainParams",
-    "ValidateParams", "load_params",
+    "MvtecAdParams", "PairsParams", "PairsSplitParams", "Params", "PkuPcbParams", "ProjectParams", "Range",
+    "Recipe", "RegistrationParams", "RunParams", "ScreenParams", "SplitParams", "SynLCDParams",
+    "TrainParams", "ValidateParams", "load_params",
 ]  # fmt: skip

@@ -77,6 +77,12 @@ class MvtecAdParams(Params):
     registration: RegistrationParams = RegistrationParams(model="off")
 
 
+class PairsSplitParams(SplitParams):
+    """As for the other datasets, but more for validation: labels are few at first."""
+
+    val_fraction: Fraction = 0.2
+
+
 class PairsParams(Params):
     """A product of your own: photographs, references and masks as its product.yaml describes them."""
 
@@ -93,8 +99,7 @@ class PairsParams(Params):
     """Tiles without a defect that a training photograph gives at most; null keeps all, as val and test do."""
     split_list: str | None = None
     """csv image,split; null takes the table's column split, or draws by ``split``."""
-    split: SplitParams = SplitParams(val_fraction=0.2)
-    """Labels are few at first: a tenth of the training photographs would leave none to choose by."""
+    split: PairsSplitParams = PairsSplitParams()
     registration: RegistrationParams = RegistrationParams()
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
 
-from cadnet.config.base import ConfigError
+from cadnet.config.base import ConfigError, Params
 from cadnet.config.datasets import PREPARERS
 from cadnet.config.project import ProjectParams
+
+Model = TypeVar("Model", bound=Params)
 
 
 def load_params(path: Path | str = "params.yaml") -> ProjectParams:
@@ -25,24 +27,41 @@ def load_params(path: Path | str = "params.yaml") -> ProjectParams:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"parameter file {path} does not exist; run from the project's folder")
+    return read_model(path, ProjectParams, "restore it with `make profile PROFILE=default`")
+
+
+def read_model(
+    path: Path, model: type[Model], cure: str, completed: Callable[[dict[str, Any]], Any] = dict
+) -> Model:
+    """Read a YAML file into a parameter class.
+
+    Args:
+        path: an existing file.
+        model: what it must hold.
+        cure: what to do about an empty file.
+        completed: turns short forms that the file may use into those of ``model``.
+
+    Raises:
+        ConfigError: not YAML, a key given twice or unknown, a wrong type or value; all of them are listed.
+    """
     try:
         text = path.read_text("utf-8")
         repeated = sorted(_repeated_keys(yaml.compose(text, yaml.SafeLoader)))
         data = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     if repeated:
         # YAML readers take the last of two equal keys without a word.
         raise ConfigError(f"{path}: given twice: {', '.join(repeated)}; keep one of each")
     if not isinstance(data, dict):
-        raise ConfigError(
-            f"{path} is empty or holds no sections; restore it with `make profile PROFILE=default`"
-        )
+        raise ConfigError(f"{path} is empty or holds no sections; {cure}")
     try:
         # Through JSON because strict mode takes a list for a tuple only there; str for YAML's dates.
-        return ProjectParams.model_validate_json(json.dumps(data, default=str))
+        return model.model_validate_json(json.dumps(completed(data), default=str))
     except ValidationError as error:
         raise ConfigError(f"{path}: " + "; ".join(_explain(item) for item in error.errors())) from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def _repeated_keys(node: yaml.Node | None, path: str = "") -> Iterator[str]:

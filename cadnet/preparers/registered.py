@@ -2,38 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from cadnet.config import RegistrationParams
-from cadnet.registration import align, register
+from cadnet.registration import Registration, align, register
 
 
-def register_pair(
-    image: np.ndarray, mask: np.ndarray, reference: np.ndarray, params: RegistrationParams
-) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    """Bring an image and its mask onto the reference, all of one size.
+class Placed(NamedTuple):
+    """``image`` uint8 (H, W, 3) and ``mask`` uint8 (H, W) of the reference's size; manifest ``columns``."""
 
-    Returns:
-        image (H, W, 3), mask (H, W), and the manifest columns ``registered, registration, residual,
-        confidence``. A pair whose registration is not accepted comes back as it was, with ``registered``
-        False. With the model "off" there are no columns.
+    image: np.ndarray
+    mask: np.ndarray
+    columns: dict[str, Any]
+
+
+def place(image: np.ndarray, mask: np.ndarray, reference: np.ndarray, params: RegistrationParams) -> Placed:
+    """Register an image and its mask to the reference and resample them.
+
+    When the registration is not accepted they stay where they are: ``registered`` is False, and where the
+    sizes differ the image is cut, or completed by the reference's pixels with 255 in the mask. With the model
+    "off" nothing is done, and there are no columns.
     """
     if params.model == "off":
-        return image, mask, {}
+        return Placed(image, mask, {})
     found = register(image, reference, params)
-    columns = {
+    columns = registration_columns(found)
+    if not found.accepted:
+        if image.shape == reference.shape:
+            return Placed(image, mask, columns)
+        found = found._replace(matrix=np.eye(3))
+    aligned = align(image, mask, reference, found)
+    assert aligned.mask is not None
+    return Placed(aligned.image, aligned.mask, columns)
+
+
+def registration_columns(found: Registration | None) -> dict[str, Any]:
+    """Return the manifest columns ``registered, registration, residual, confidence``; none for None."""
+    if found is None:
+        return {}
+    return {
         "registered": found.accepted,
         "registration": found.method,
         "residual": round(found.residual, 3),
         "confidence": round(found.confidence, 4),
     }
-    if not found.accepted:
-        return image, mask, columns
-    aligned = align(image, mask, reference, found)
-    assert aligned.mask is not None
-    return aligned.image, aligned.mask, columns
 
 
 def failures_note(rows: list[dict[str, Any]]) -> list[str]:

@@ -98,7 +98,20 @@ class TestDamage:
     def test_truncated_jpeg(self, tmp_path: Path, photograph: np.ndarray) -> None:
         data = cv2.imencode(".jpg", cv2.resize(photograph, (256, 256)))[1].tobytes()
         (tmp_path / "cut.jpg").write_bytes(data[: len(data) // 2])
-        with pytest.raises(ImageError, match=r"cut\.jpg cannot be decoded"):
+        with pytest.raises(ImageError, match=r"cut\.jpg is cut short; replace it"):
+            read_image(tmp_path / "cut.jpg")
+
+    def test_end_mark_of_a_thumbnail_is_another(
+        self, tmp_path: Path, photograph: np.ndarray
+    ) -> None:
+        data = cv2.imencode(".jpg", cv2.resize(photograph, (256, 256)))[1].tobytes()
+        thumbnail = b"\xff\xd8\xff\xda small \xff\xd9"
+        segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
+        whole = data[:2] + segment + data[2:]
+        (tmp_path / "whole.jpg").write_bytes(whole + b"a short film")
+        assert read_image(tmp_path / "whole.jpg").shape == (256, 256, 3)
+        (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(ImageError, match=r"cut\.jpg is cut short"):
             read_image(tmp_path / "cut.jpg")
 
     def test_bytes_after_the_end_do_no_harm(self, tmp_path: Path, photograph: np.ndarray) -> None:

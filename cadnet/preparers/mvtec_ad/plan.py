@@ -21,7 +21,7 @@ from cadnet.config import MvtecAdParams
 from cadnet.images import ImageError, decode, read_image
 from cadnet.preparers.mvtec_ad.layout import CATEGORIES, GOOD, Photograph, find_categories, list_photographs
 from cadnet.preparers.palette import palette
-from cadnet.preparers.registered import failures_note, register_pair
+from cadnet.preparers.registered import failures_note, place
 from cadnet.preparers.resizing import resize_image, resize_mask
 from cadnet.types import SPLITS
 from cadnet.writing.provenance import code_digest, source_digests, versions
@@ -67,7 +67,7 @@ class MvtecRenderer:
         image = read_image(photograph.image)
         mask = self._mask(photograph, image.shape[:2])
         reference = _reference(self._references[photograph.category], size)
-        image, mask, registration = register_pair(
+        image, mask, registration = place(
             resize_image(image, size), resize_mask(mask, size), reference, self._params.registration
         )
         name = photograph.sample_id

@@ -10,6 +10,7 @@ from typing import Any
 import cadnet.images
 import cadnet.preparers.pairs
 import cadnet.preparers.palette
+import cadnet.preparers.registered
 import cadnet.registration
 from cadnet.archives import extracted, find_root, is_archive
 from cadnet.config import PairsParams
@@ -128,7 +129,11 @@ def _describe(found: Material, params: PairsParams) -> dict[str, Any]:
     return {
         "versions": {**versions(), "pycocotools": version("pycocotools"), "pillow": version("pillow")},
         "code": code_digest(
-            cadnet.preparers.pairs, cadnet.preparers.palette, cadnet.images, cadnet.registration
+            cadnet.preparers.pairs,
+            cadnet.preparers.palette,
+            cadnet.preparers.registered,
+            cadnet.images,
+            cadnet.registration,
         ),
         "params": params.model_dump(mode="json", exclude={"raw", "split_list"}),
         "product": found.product.model_dump(mode="json"),

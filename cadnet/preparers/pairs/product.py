@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from cadnet.config.base import ConfigError, Name, Params
-from cadnet.config.load import _explain, _repeated_keys
+from cadnet.config.load import read_model
 from cadnet.preparers.palette import palette
 
 PRODUCT_FILE = "product.yaml"
@@ -169,22 +167,7 @@ def load_product(root: Path) -> Product:
         raise FileNotFoundError(missing_product(root))
     if path.stat().st_size > MAX_YAML_BYTES:
         raise ConfigError(f"{path} is larger than {MAX_YAML_BYTES} bytes; it is no description of a product")
-    try:
-        text = path.read_text("utf-8")
-        repeated = sorted(_repeated_keys(yaml.compose(text, yaml.SafeLoader)))
-        data = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
-    if repeated:
-        raise ConfigError(f"{path}: given twice: {', '.join(repeated)}; keep one of each")
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path} is empty; `cadnet init-product NAME` writes one to fill in")
-    try:
-        return Product.model_validate_json(json.dumps(_listed_classes(data), default=str))
-    except ValidationError as error:
-        raise ConfigError(f"{path}: " + "; ".join(_explain(item) for item in error.errors())) from error
-    except ValueError as error:
-        raise ConfigError(f"{path}: {error}") from error
+    return read_model(path, Product, "`cadnet init-product NAME` writes one to fill in", _listed_classes)
 
 
 def missing_product(root: Path) -> str:

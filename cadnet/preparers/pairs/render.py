@@ -13,11 +13,11 @@ from cadnet.config import PairsParams
 from cadnet.images import ImageError, read_image
 from cadnet.preparers.pairs.labels import Label
 from cadnet.preparers.pairs.masks import MaskRules, read_masks
-from cadnet.preparers.pairs.placing import place
 from cadnet.preparers.pairs.references import Reference, nearest
 from cadnet.preparers.pairs.shapes import paint
 from cadnet.preparers.pairs.sizes import Size, mismatch, unlike_reference
 from cadnet.preparers.pairs.tiles import grid, padded, reduced, reduced_mask
+from cadnet.preparers.registered import place
 from cadnet.types import BACKGROUND, IGNORE_INDEX, UNLABELLED
 from cadnet.writing.units import Output, Unit, mask_pixels
 

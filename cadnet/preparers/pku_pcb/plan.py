@@ -7,6 +7,7 @@ from functools import partial
 
 import cadnet.images
 import cadnet.preparers.pku_pcb
+import cadnet.preparers.registered
 import cadnet.preparers.resizing
 import cadnet.registration
 from cadnet.config import PkuPcbParams, SplitParams
@@ -20,7 +21,10 @@ from cadnet.writing.provenance import code_digest, source_digests, versions
 from cadnet.writing.splits import draw_splits, read_splits
 from cadnet.writing.units import Plan, PreparationError, Unit
 
-_CODE = (cadnet.preparers.pku_pcb, cadnet.preparers.resizing, cadnet.registration, cadnet.images)
+_CODE = (
+    cadnet.preparers.pku_pcb, cadnet.preparers.registered, cadnet.preparers.resizing, cadnet.registration,
+    cadnet.images,
+)  # fmt: skip
 """Modules that decide the bytes."""
 _LISTED = 20
 

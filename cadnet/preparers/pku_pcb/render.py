@@ -17,6 +17,7 @@ from cadnet.preparers.pku_pcb.masks import Defect, find_defects, number
 from cadnet.preparers.pku_pcb.rotation import find_turn, turn_image
 from cadnet.preparers.pku_pcb.views import View, cut, turned, upright
 from cadnet.preparers.pku_pcb.windows import place_clean, place_windows
+from cadnet.preparers.registered import registration_columns
 from cadnet.preparers.resizing import resize_image, resize_mask
 from cadnet.registration import Registration, align, register
 from cadnet.types import IGNORE_INDEX
@@ -67,7 +68,7 @@ class PkuPcbRenderer:
         if outside is not None:
             numbers[outside] = IGNORE_INDEX
         view = upright(image, board, numbers, boxes)
-        columns = _registration_columns(registration)
+        columns = registration_columns(registration)
         self._write(view, item, "", columns | {"source": photograph.file, "angle": 0.0}, output)
         if photograph.copy is not None:
             view, angle = self._turned(view, raw, photograph, registration)
@@ -142,18 +143,6 @@ class PkuPcbRenderer:
 @lru_cache(maxsize=2)
 def _board(path: Path) -> np.ndarray:
     return read_image(path)
-
-
-def _registration_columns(registration: Registration | None) -> dict[str, Any]:
-    """Manifest columns as :mod:`cadnet.preparers.registered` has them."""
-    if registration is None:
-        return {}
-    return {
-        "registered": registration.accepted,
-        "registration": registration.method,
-        "residual": round(registration.residual, 3),
-        "confidence": round(registration.confidence, 4),
-    }
 
 
 def _moved(box: Box, matrix: np.ndarray, shape: tuple[int, ...]) -> Box:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cadnet.config import RegistrationParams, SplitParams
+from cadnet.config import PairsSplitParams, RegistrationParams
 from cadnet.datasets.manifest import open_dataset
 from cadnet.files import read_json
 from cadnet.preparers.pairs import plan_pairs
@@ -131,7 +131,7 @@ class TestNearest:
 class TestSplits:
     def test_drawn_by_photograph_and_stratified(self, tmp_path: Path) -> None:
         product = standard(tmp_path / "board", 40)
-        rows = manifest(product, tmp_path / "out", split=SplitParams(val_fraction=0.25))
+        rows = manifest(product, tmp_path / "out", split=PairsSplitParams(val_fraction=0.25))
         assert rows.groupby("source")["split"].nunique().max() == 1
         whole = rows.groupby("source").agg(
             split=("split", "first"), dent=("n_dent", "sum"), scratch=("n_scratch", "sum")
@@ -143,14 +143,14 @@ class TestSplits:
         )
         assert shares[("dent", "size")].to_dict() == {"test": 12, "train": 21, "val": 7}
         assert shares[("dent", "sum")].to_dict() == {"test": 3, "train": 5, "val": 2}
-        again = manifest(product, tmp_path / "again", split=SplitParams(val_fraction=0.25, seed=1))
+        again = manifest(product, tmp_path / "again", split=PairsSplitParams(val_fraction=0.25, seed=1))
         assert (again["split"] != rows["split"]).any()
 
     def test_too_few_to_share_out(self, tmp_path: Path) -> None:
         text = refused(standard(tmp_path / "board", 5))
         assert "of 5 labelled photographs or groups none is left for val (train 3, val 0, test 2)" in text
         plan_pairs(
-            standard(tmp_path / "b", 5).params(split=SplitParams(train_fraction=0.6, val_fraction=0.34))
+            standard(tmp_path / "b", 5).params(split=PairsSplitParams(train_fraction=0.6, val_fraction=0.34))
         )
 
     def test_by_a_split_list(self, tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ class TestSplits:
         product = standard(tmp_path / "board", 24, group_pattern="p(?P<group>.)")
         lines = [f"p{number:02d}.png,lot{number // 3}" for number in range(24)]
         product.text("images.csv", "image,group\n" + "\n".join(lines) + "\n")
-        rows = manifest(product, tmp_path / "out", split=SplitParams(val_fraction=0.3))
+        rows = manifest(product, tmp_path / "out", split=PairsSplitParams(val_fraction=0.3))
         assert rows.groupby("group")["source"].nunique().to_dict() == {f"lot{n}": 3 for n in range(8)}
         assert rows.groupby("group")["split"].nunique().max() == 1
         product.yaml(keep_together="photograph")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cadnet.config import PairsParams, SplitParams
+from cadnet.config import PairsParams, PairsSplitParams
 from cadnet.datasets.cache import decode_split
 from cadnet.datasets.manifest import PreparedDataset, open_dataset
 from cadnet.files import file_digest, read_json
@@ -175,7 +175,7 @@ def test_real_boards_with_voc_boxes(tmp_path: Path) -> None:
             product.path(f"{kept}/{file.relative_to(raw / kept)}").symlink_to(file)
     params = PairsParams(
         preparer="pairs", raw=str(product.root), size=512, scale=0.25, clean_tiles_per_image=1,
-        split=SplitParams(train_fraction=0.6, val_fraction=0.34),
+        split=PairsSplitParams(train_fraction=0.6, val_fraction=0.34),
     )  # fmt: skip
     dataset = open_dataset(write_dataset(plan_pairs(params), tmp_path / "out", workers=1))
     rows = dataset.manifest.drop_duplicates("source")

@@ -22,6 +22,15 @@ def dataset_folder(dataset: str) -> Path:
     return Path("datasets") / dataset
 
 
+def validation_folder(dataset: str) -> Path:
+    """Where the verdict on the prepared dataset lies."""
+    return REPORTS / "validate" / dataset
+
+
+VERDICT = "summary.json"
+"""The verdict's file for programs."""
+
+
 @dataclass(frozen=True)
 class CellName:
     """One cell of the grid: what was trained on what with which seed."""

@@ -15,7 +15,8 @@ class ValidateParams(Params):
     min_samples: dict[Name, Positive] = Field(default={"train": 2, "val": 1, "test": 1})
     """Fewest samples of a split."""
     min_class_images: Annotated[int, Field(ge=0)] = 1
-    """Fewest images of each class in every split that is trained on or scored."""
+    """Fewest training images of a class that any sample shows. Fewer in val or test, or a class that no
+    sample shows, is a warning: labels may be few, and a dataset may show some of its classes only."""
     class_share: tuple[Fraction, Fraction] = (0.0, 0.5)
     """Least and largest share of a labelled split's pixels that one class may have."""
     duplicate_bits: Annotated[int, Field(ge=0, le=16)] = 4

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from cadnet.images import decode, encode_png, read_image
-from cadnet.reporting.overlays import FAINT_INK, INK, PAGE, _font
+from cadnet.reporting.overlays import FAINT_INK, INK, PAGE, font
 
 SHOWN = 12
 RULE = (
@@ -171,23 +171,23 @@ def _sheet(strips: Sequence[Strip], names: Sequence[str], title: str) -> bytes:
     sheet = Image.new("RGB", (width, HEAD + down * step), PAGE)
     draw = ImageDraw.Draw(sheet)
     inner = width - 2 * MARGIN
-    draw.text((MARGIN, 8), title, INK, _font(16, bold=True, text=title, width=inner))
+    draw.text((MARGIN, 8), title, INK, font(16, bold=True, text=title, width=inner))
     for index, (pictures, text) in enumerate(strips):
         left = MARGIN + index % across * (strip_width + MARGIN)
         top = HEAD + index // across * step
         for column, picture in enumerate(pictures):
             place = left + column * (TILE + GAP)
             if index < across:
-                draw.text((place, HEAD - 22), names[column], INK, _font(13))
+                draw.text((place, HEAD - 22), names[column], INK, font(13))
             sheet.paste(Image.fromarray(picture), (place, top))
         text = _shortened(text, strip_width)
-        draw.text((left, top + TILE + 3), text, FAINT_INK, _font(12, text=text, width=strip_width))
+        draw.text((left, top + TILE + 3), text, FAINT_INK, font(12, text=text, width=strip_width))
     return encode_png(np.asarray(sheet))
 
 
 def _shortened(text: str, width: int) -> str:
     """``text`` without its middle where even the smallest type is too wide."""
-    measure: Callable[[str], float] = _font(8).getlength
+    measure: Callable[[str], float] = font(8).getlength
     kept = len(text)
     while kept > 8 and measure(text[: kept // 2] + "…" + text[-(kept // 2) :]) > width:
         kept -= 2

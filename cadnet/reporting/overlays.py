@@ -136,15 +136,15 @@ def _strip(pictures: Sequence[np.ndarray], width: int, gap: int) -> np.ndarray:
 def _title_strip(title: str, columns: Sequence[str], width: int, cell: int, gap: int) -> np.ndarray:
     strip = Image.new("RGB", (width, 56), PAGE)
     draw = ImageDraw.Draw(strip)
-    draw.text((gap, 6), title, INK, _font(16, bold=True, text=title, width=width - 2 * gap))
+    draw.text((gap, 6), title, INK, font(16, bold=True, text=title, width=width - 2 * gap))
     for column, name in enumerate(columns):
-        draw.text((gap + column * (cell + gap), 34), name, INK, _font(14, text=name, width=cell))
+        draw.text((gap + column * (cell + gap), 34), name, INK, font(14, text=name, width=cell))
     return np.asarray(strip)
 
 
 def _label_strip(label: str, width: int, gap: int) -> np.ndarray:
     strip = Image.new("RGB", (width, 20), PAGE)
-    ImageDraw.Draw(strip).text((gap, 1), label, FAINT_INK, _font(12, text=label, width=width - 2 * gap))
+    ImageDraw.Draw(strip).text((gap, 1), label, FAINT_INK, font(12, text=label, width=width - 2 * gap))
     return np.asarray(strip)
 
 
@@ -152,11 +152,11 @@ def _with_err(picture: np.ndarray, count: int) -> np.ndarray:
     image = Image.fromarray(picture)
     size = max(10, picture.shape[1] // 11)
     draw = ImageDraw.Draw(image)
-    draw.text((4, 2), f"Err {count}", ERR_COLOUR, _font(size), stroke_width=1, stroke_fill=(0, 0, 0))
+    draw.text((4, 2), f"Err {count}", ERR_COLOUR, font(size), stroke_width=1, stroke_fill=(0, 0, 0))
     return np.asarray(image)
 
 
-def _font(size: int, *, bold: bool = False, text: str = "", width: int = 0) -> ImageFont.FreeTypeFont:
+def font(size: int, *, bold: bool = False, text: str = "", width: int = 0) -> ImageFont.FreeTypeFont:
     """The font that ships with matplotlib, so that none need be installed; shrunk until ``text`` fits."""
     weight = "bold" if bold else "normal"
     path = font_manager.findfont(font_manager.FontProperties("DejaVu Sans", weight=weight))

@@ -60,7 +60,7 @@ class Sheet:
 class ValidationPage:
     """All that the page says.
 
-    ``profile``: see :func:`cadnet.datasets.profile.build_profile`; empty where nothing could be measured.
+    ``profile``: see :func:`cadnet.checks.profile.build_profile`; empty where nothing could be measured.
     ``comparison``: with what it was compared. ``docs``: link to further pages. ``cure``: what to do now.
     """
 

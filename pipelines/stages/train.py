@@ -10,14 +10,14 @@ import pandas as pd
 
 import cadnet
 from cadnet.config import ProjectParams
-from cadnet.datasets.manifest import open_dataset
-from cadnet.files import atomic_directory, atomic_path, tree_digest, value_digest
+from cadnet.datasets.manifest import DatasetError, open_dataset
+from cadnet.files import atomic_directory, atomic_path, read_json, tree_digest, value_digest
 from cadnet.tracking.model_logging import log_model
 from cadnet.tracking.stage import track_stage
 from cadnet.tracking.tracker import Run, metric_points
 from cadnet.training.fit import STATE_FILE, FitResult, TrainingJob, fit
 from cadnet.training.task import Epoch
-from pipelines.cells import CACHE, CHECKPOINTS, CellName, dataset_folder
+from pipelines.cells import CACHE, CHECKPOINTS, PARAMS, VERDICT, CellName, dataset_folder, validation_folder
 from pipelines.stages.command import parse_cell, read_params, run_stage
 
 MODEL_FILES = ("weights.safetensors", "model.json")
@@ -37,7 +37,11 @@ def train(cell: CellName, params: ProjectParams) -> None:
 
     The state stays until the cell is evaluated: killed before DVC has noted the outputs, the stage runs again
     and finds its training finished.
+
+    Raises:
+        DatasetError: the dataset is unusable, or stage ``validate`` has refused it.
     """
+    refuse_invalid(cell.dataset)
     job = TrainingJob(
         open_dataset(dataset_folder(cell.dataset)), params.methods[cell.method], params.train, cell.seed
     )
@@ -67,6 +71,20 @@ def train(cell: CellName, params: ProjectParams) -> None:
         publish(cell, work, result)
         log_model(run, *(cell.model / name for name in MODEL_FILES))
         run.log_metrics(metric_points(numbers({f"best_{k}": v for k, v in result.best.items()})))
+
+
+def refuse_invalid(dataset: str) -> None:
+    """Keep a dataset that broke a rule out of training, also when a stage is run by hand.
+
+    Raises:
+        DatasetError: the last verdict on it is that it must not be trained on.
+    """
+    verdict = validation_folder(dataset) / VERDICT
+    if verdict.is_file() and not read_json(verdict)["passed"]:
+        raise DatasetError(
+            f"dataset '{dataset}' failed its validation, see {verdict.with_name('index.html')}; correct its "
+            f"raw material or the limits in {PARAMS} and run `dvc repro validate@{dataset}`"
+        )
 
 
 def training_fingerprint(job: TrainingJob) -> str:

@@ -18,18 +18,17 @@ import great_expectations.expectations as gxe
 import pandas as pd
 from great_expectations.data_context.types.base import ProgressBarsConfig
 
+from cadnet.checks.facts import DatasetFacts, DatasetTable, collect_facts, read_table
+from cadnet.checks.profile import build_profile, changes, not_comparable
 from cadnet.config import ProjectParams, ValidateParams
-from cadnet.datasets.facts import DatasetFacts, DatasetTable, collect_facts, read_table
-from cadnet.datasets.profile import build_profile, changes, not_comparable
 from cadnet.reporting.validation import Check
 from cadnet.types import SPLITS, UNLABELLED
-from pipelines.cells import dataset_folder
+from pipelines.cells import dataset_folder, validation_folder
 from pipelines.stages import validation_frames as frames
 from pipelines.stages.command import run_stage
 from pipelines.stages.validation_output import (
     Findings,
     accepted_profile,
-    output_folder,
     params_of,
     publish,
     recover,
@@ -59,7 +58,7 @@ def validate(dataset: str, params: ProjectParams) -> None:
     Raises:
         DataValidationError: it broke a rule; all that was found is written all the same.
     """
-    folder = output_folder(dataset)
+    folder = validation_folder(dataset)
     recover(folder)
     before = accepted_profile(folder)
     table = read_table(dataset_folder(dataset))
@@ -240,7 +239,7 @@ def main() -> None:
     parser.add_argument("--dataset", required=True)
     dataset = parser.parse_args().dataset
     run_stage(lambda: validate(dataset, params_of(dataset)))
-    sys.stdout.write(f"validation passed: open {output_folder(dataset) / 'index.html'}\n")
+    sys.stdout.write(f"validation passed: open {validation_folder(dataset) / 'index.html'}\n")
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
+from cadnet.checks.facts import DatasetFacts, DatasetTable
+from cadnet.checks.profile import Change
 from cadnet.config import ValidateParams
-from cadnet.datasets.facts import DatasetFacts, DatasetTable
-from cadnet.datasets.profile import Change
 from cadnet.types import SPLITS
 
 TABLES = ("manifest.csv", "dataset.json")
@@ -60,6 +60,7 @@ def split_frame(facts: DatasetFacts, params: ValidateParams) -> pd.DataFrame:
 def class_frame(facts: DatasetFacts, params: ValidateParams) -> pd.DataFrame:
     """Images and share of pixels of each class in each labelled split, beside what is allowed."""
     rows = []
+    shown = [name for name in facts.table.classes if (facts.samples[f"found_{name}"] > 0).any()]
     for split in SPLITS:
         members = facts.samples[(facts.samples["split"] == split) & facts.samples["shows_defect"].notna()]
         area = sum(facts.masks[name].width * facts.masks[name].height for name in members["mask"])
@@ -71,12 +72,13 @@ def class_frame(facts: DatasetFacts, params: ValidateParams) -> pd.DataFrame:
                 {
                     "subject": f"{name} in {split}",
                     "images": int((pixels > 0).sum()),
-                    "fewest": params.min_class_images,
+                    "fewest": params.min_class_images if split == "train" and name in shown else 0,
+                    "wished": params.min_class_images,
                     "share": round(share, 6),
                     "least": least,
                     "largest": largest,
-                    # A class that may be absent has no least share where it is.
-                    "least_if_present": least if share or params.min_class_images else 0.0,
+                    # Whether a class may be absent is for the number of its images to say.
+                    "least_if_present": least if share else 0.0,
                 }
             )
     return _numbered(rows)

@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cadnet.config import ConfigError, ProjectParams, load_params
-from cadnet.datasets.facts import DatasetFacts
+from cadnet.checks.facts import DatasetFacts
+from cadnet.config import ConfigError, ProjectParams, ValidateParams, load_params
 from cadnet.files import atomic_directory, read_json, write_bytes, write_json
 from cadnet.reporting.validation import LISTED, Check, Row, ValidationPage, write_validation_page
 from cadnet.tracking import TrackingError, collect_provenance, invocation_key, open_tracker
 from cadnet.tracking.cells import TAG_ERROR, TAG_STAGE_STATUS
-from pipelines.cells import PARAMS, REPORTS, CellName, dataset_folder
+from pipelines.cells import PARAMS, VERDICT, CellName, dataset_folder, validation_folder
+from pipelines.stages.validation_frames import class_frame
 from pipelines.stages.validation_sheets import contact_sheets
 
-DOCS, SUMMARY, PROFILE, PAGE = "docs", "summary.json", "profile.json", "index.html"
+DOCS, PROFILE, PAGE = "docs", "profile.json", "index.html"
 
 logger = logging.getLogger(__name__)
 
@@ -42,11 +43,6 @@ class Findings:
     facts: DatasetFacts | None
     profile: Mapping[str, Any]
     reason: str
-
-
-def output_folder(dataset: str) -> Path:
-    """Where the validation of a dataset lies."""
-    return REPORTS / "validate" / dataset
 
 
 def params_of(dataset: str) -> ProjectParams:
@@ -92,8 +88,8 @@ def publish(findings: Findings, params: ProjectParams) -> None:
     """
     folder = findings.folder
     with atomic_directory(folder) as new:
-        page = _page(findings, findings.judge(new / DOCS))
-        write_json(new / SUMMARY, _summary(page))
+        page = _page(findings, findings.judge(new / DOCS), params.validation)
+        write_json(new / VERDICT, _summary(page))
         for sheet in page.sheets:
             write_bytes(new / sheet.file, sheet.png)
         write_validation_page(page, new / PAGE)
@@ -118,7 +114,7 @@ def failure(page: ValidationPage) -> str:
     titles = "; ".join(check.title for check in page.failed)
     lines = [
         f"dataset '{page.dataset}' failed {len(page.failed)} of {len(page.checks)} checks ({titles}); "
-        f"all rows are in {output_folder(page.dataset) / SUMMARY}, with pictures in {PAGE} beside it"
+        f"all rows are in {validation_folder(page.dataset) / VERDICT}, with pictures in {PAGE} beside it"
     ]
     for check in page.failed:
         rows = f"{len(check.rows)} row{'' if len(check.rows) == 1 else 's'}"
@@ -128,7 +124,7 @@ def failure(page: ValidationPage) -> str:
     return "\n".join([*lines, *([page.cure] if page.cure else [])])
 
 
-def _page(findings: Findings, checks: Sequence[Check]) -> ValidationPage:
+def _page(findings: Findings, checks: Sequence[Check], params: ValidateParams) -> ValidationPage:
     drifted = any(check.name == "drift" and check.passed is False for check in checks)
     profile = findings.folder / PROFILE
     accept = f"delete {profile} and run `dvc repro validate@{findings.dataset}`"
@@ -136,7 +132,7 @@ def _page(findings: Findings, checks: Sequence[Check]) -> ValidationPage:
         dataset=findings.dataset,
         folder=str(dataset_folder(findings.dataset)),
         checks=checks,
-        warnings=_warnings(findings.facts),
+        warnings=_warnings(findings.facts, params),
         profile=findings.profile,
         comparison=findings.reason or f"compared with {profile}",
         sheets=list(contact_sheets(findings.facts)),
@@ -168,14 +164,22 @@ def _plain(row: Row) -> dict[str, str]:
     return {"subject": row.subject, "path": row.path, "message": row.message}
 
 
-def _warnings(facts: DatasetFacts | None) -> list[Row]:
-    """Samples that are not on their reference: too few to fail, but to be known."""
+def _warnings(facts: DatasetFacts | None, params: ValidateParams) -> list[Row]:
+    """What is no reason to fail but to be known: rare classes, samples that are not on their reference."""
     if facts is None:
         return []
     failed = facts.samples[facts.samples["unregistered"].notna()]
+    classes = class_frame(facts, params).to_dict("records")
     return [
-        Row(str(row["sample_id"]), str(row["image"]), str(row["unregistered"]))
-        for row in failed.to_dict("records")
+        *(
+            Row(str(row["subject"]), "", f"images {row['images']}, wished {row['wished']}")
+            for row in classes
+            if row["fewest"] <= row["images"] < row["wished"]
+        ),
+        *(
+            Row(str(row["sample_id"]), str(row["image"]), str(row["unregistered"]))
+            for row in failed.to_dict("records")
+        ),
     ]
 
 
@@ -189,7 +193,7 @@ def _track(dataset: str, params: ProjectParams, folder: Path, error: DataValidat
         parent.log_artifact(PARAMS)
     parent.set_tags({"validation_passed": "true" if error is None else "false"})
     parent.log_metrics([("validation_passed", float(error is None), None)])
-    for name in (SUMMARY, PAGE):
+    for name in (VERDICT, PAGE):
         parent.log_artifact(folder / name, "validation")
     if (folder / "sheets").is_dir():
         parent.log_artifacts(folder / "sheets", "validation/sheets")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cadnet.datasets.facts import DatasetFacts
+from cadnet.checks.facts import DatasetFacts
 from cadnet.reporting.contact import (
     CLEAN_RULE,
     RULE,

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 
 BOTTOM = {"config", "types", "files", "images"}
 TOOLS = {"archives", "registration", "writing"}
-MIDDLE = {"evaluation", "losses", "models", "datasets", "preparers", "synthesis"}
+MIDDLE = {"checks", "evaluation", "losses", "models", "datasets", "preparers", "synthesis"}
 TOP = {"fetching", "tracking", "reporting", "inference", "training", "semi"}
 
 ALLOWED: dict[str, set[str]] = {

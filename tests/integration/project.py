@@ -164,8 +164,6 @@ def tiny_params(params: dict[str, Any]) -> dict[str, Any]:
         },
         "screen": {"probability": 0.0},
     }
-    # Only lines are drawn, so the other class has no image.
-    params["validate"]["min_class_images"] = 0
     params["train"] |= {"epochs": 4, "crop": 32, "batch_size": 4, "precision": "fp32"}
     params["train"]["recipes"]["transformer"] |= {"lr": 0.003, "reference_batch": 4}
     return params

@@ -101,9 +101,7 @@ class TestDamage:
         with pytest.raises(ImageError, match=r"cut\.jpg is cut short; replace it"):
             read_image(tmp_path / "cut.jpg")
 
-    def test_end_mark_of_a_thumbnail_is_another(
-        self, tmp_path: Path, photograph: np.ndarray
-    ) -> None:
+    def test_end_mark_of_a_thumbnail_is_another(self, tmp_path: Path, photograph: np.ndarray) -> None:
         data = cv2.imencode(".jpg", cv2.resize(photograph, (256, 256)))[1].tobytes()
         thumbnail = b"\xff\xd8\xff\xda small \xff\xd9"
         segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail

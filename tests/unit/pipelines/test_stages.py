@@ -11,6 +11,7 @@ import pytest
 
 from cadnet.config import load_params
 from cadnet.datasets.manifest import open_dataset
+from cadnet.files import write_json
 from cadnet.images import write_png
 from cadnet.tracking import MlflowTracker
 from cadnet.tracking.cells import TAG_ERROR
@@ -90,6 +91,14 @@ def test_wrong_mask_values_fail_the_run_and_leave_no_model(
     assert "masks/01-000.png holds values [254]" in cell.tags[TAG_ERROR]
     text = tracker.find_run(cell.run_id).download("errors/train.txt", project / "out").read_text("utf-8")
     assert text.startswith("Traceback")
+
+
+def test_data_that_failed_its_validation_are_not_trained_on(project: Path, fails: Fails) -> None:
+    write_json(project / "reports/validate/synlcd/summary.json", {"passed": False})
+    message = fails(train.main, *CELL)
+    assert "dataset 'synlcd' failed its validation, see reports/validate/synlcd/index.html" in message
+    assert "dvc repro validate@synlcd" in message
+    assert not (project / "models").exists()
 
 
 def test_a_wrong_tracking_address_is_no_traceback(

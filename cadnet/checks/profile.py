@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from cadnet.datasets.facts import DatasetFacts
+from cadnet.checks.facts import DatasetFacts
 from cadnet.files import value_digest
 from cadnet.types import SPLITS, UNLABELLED
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cadnet.datasets.duplicates import Picture, find_duplicates
-from cadnet.datasets.filefacts import ImageFacts, MaskFacts, measure_images, measure_masks
+from cadnet.checks.duplicates import Picture, find_duplicates
+from cadnet.checks.filefacts import ImageFacts, MaskFacts, measure_images, measure_masks
 from cadnet.files import read_json
 from cadnet.types import MANIFEST_COLUMNS, UNLABELLED
 
@@ -98,7 +98,7 @@ def collect_facts(
 
     Args:
         table: a usable table.
-        duplicate_bits, duplicate_difference: see :func:`cadnet.datasets.duplicates.find_duplicates`.
+        duplicate_bits, duplicate_difference: see :func:`cadnet.checks.duplicates.find_duplicates`.
     """
     samples = _typed(table)
     images = measure_images(table.root, [*samples["image"], *samples["reference"]])

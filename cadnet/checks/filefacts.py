@@ -13,7 +13,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
-from cadnet.datasets.duplicates import SMALL, perceptual_hash, small_copy
+from cadnet.checks.duplicates import SMALL, perceptual_hash, small_copy
 from cadnet.images import decode, read_image
 from cadnet.types import IGNORE_INDEX
 
@@ -33,7 +33,7 @@ class ImageFacts:
 
     ``mean`` and ``sd``: grey levels of red, green, blue; ``brightness`` and ``contrast``: mean and standard
     deviation of the grey picture; ``digest``: SHA-256 of the decoded pixels; ``flat``: one colour all over;
-    ``hash``: see :func:`cadnet.datasets.duplicates.perceptual_hash`; ``small``: uint8 grey (64, 64).
+    ``hash``: see :func:`cadnet.checks.duplicates.perceptual_hash`; ``small``: uint8 grey (64, 64).
     """
 
     problem: str = ""

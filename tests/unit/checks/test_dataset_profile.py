@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cadnet.datasets.facts import collect_facts, read_table
-from cadnet.datasets.profile import build_profile, changes, not_comparable
+from cadnet.checks.facts import collect_facts, read_table
+from cadnet.checks.profile import build_profile, changes, not_comparable
 from cadnet.files import read_json, write_json
 from tests.fakes import write_fake_dataset
 

@@ -37,7 +37,7 @@ _BLOCK = 1024
 
 
 class Picture(NamedTuple):
-    """One sample as the search sees it; see :class:`cadnet.datasets.filefacts.ImageFacts`.
+    """One sample as the search sees it; see :class:`cadnet.checks.filefacts.ImageFacts`.
 
     ``defective`` is None where nobody has looked (unlabelled); then ``mask`` is empty.
     """

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from cadnet.datasets.duplicates import Picture, find_duplicates, perceptual_hash
-from cadnet.datasets.filefacts import measure_images
+from cadnet.checks.duplicates import Picture, find_duplicates, perceptual_hash
+from cadnet.checks.filefacts import measure_images
 from cadnet.images import read_image, write_png
 from tests.samples import sample
 

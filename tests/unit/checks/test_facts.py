@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cadnet.datasets.facts import collect_facts, read_table
-from cadnet.datasets.filefacts import measure_images, measure_masks
+from cadnet.checks.facts import collect_facts, read_table
+from cadnet.checks.filefacts import measure_images, measure_masks
 from cadnet.images import write_png
 from tests.fakes import write_fake_dataset
 

@@ -1,0 +1,1 @@
+"""What a prepared dataset holds, measured file by file, for the rules that decide about training."""

@@ -63,12 +63,21 @@ class PairBatch:
         return PairBatch(*(tensor.to(device, non_blocking=True) for tensor in tensors))
 
 
+class Auxiliary(NamedTuple):
+    """Logits that only train: (B, K+1, h, w) of any size, and the weight of their cross-entropy."""
+
+    logits: Tensor
+    weight: float
+
+
 class SegOutput(NamedTuple):
     """What every network returns.
 
     ``logits``: (B, K+1, H, W) at the input's size; ``distance``: (B, 1, h, w) non-negative feature distance
-    (paper Eq. 7), or None for networks that look at one image only.
+    (paper Eq. 7), or None for networks that look at one image only; ``auxiliary``: further logits, given in
+    training mode only.
     """
 
     logits: Tensor
     distance: Tensor | None = None
+    auxiliary: tuple[Auxiliary, ...] = ()

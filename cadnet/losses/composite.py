@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cadnet.config import MethodParams
@@ -17,13 +18,13 @@ from cadnet.losses.contrastive import (
     contrastive_loss,
 )
 from cadnet.losses.segmentation import cross_entropy
-from cadnet.types import SegOutput
+from cadnet.types import Auxiliary, SegOutput
 
 LossKind = Literal["ce", "ce+cl", "ce+bcl"]
 
 
 class CompositeLoss(nn.Module):
-    """loss = CE + contrastive_weight * (CL or BCL).
+    """loss = CE + contrastive_weight * (CL or BCL) + weighted CE of auxiliary logits.
 
     Args:
         kind: which parts.
@@ -75,7 +76,8 @@ class CompositeLoss(nn.Module):
     def forward(self, output: SegOutput, mask: Tensor) -> dict[str, Tensor]:
         """Return float32 scalars: "loss" to differentiate, and its unweighted parts detached.
 
-        The parts are "ce" and, unless the kind is "ce", "contrastive".
+        The parts are "ce"; unless the kind is "ce", "contrastive"; for a network with auxiliary logits their
+        weighted sum "auxiliary", each resized to the mask first.
 
         Args:
             output: what the network gave.
@@ -85,8 +87,12 @@ class CompositeLoss(nn.Module):
             ValueError: a contrastive loss on a network that gives no distance.
         """
         ce = cross_entropy(output.logits, mask)
+        loss, parts = ce, {"ce": ce.detach()}
+        if output.auxiliary:
+            auxiliary = auxiliary_loss(output.auxiliary, mask)
+            loss, parts["auxiliary"] = loss + auxiliary, auxiliary.detach()
         if self.kind == "ce":
-            return {"loss": ce, "ce": ce.detach()}
+            return {"loss": loss, **parts}
         if output.distance is None:
             raise ValueError(
                 f"loss {self.kind!r} needs a feature distance, which only Siamese networks give; "
@@ -100,5 +106,17 @@ class CompositeLoss(nn.Module):
             margin_ng=self.margin_ng,
             normalisation=self.normalisation,
         )
-        loss = ce + self.contrastive_weight * contrastive
-        return {"loss": loss, "ce": ce.detach(), "contrastive": contrastive.detach()}
+        loss = loss + self.contrastive_weight * contrastive
+        return {"loss": loss, **parts, "contrastive": contrastive.detach()}
+
+
+def auxiliary_loss(auxiliary: Sequence[Auxiliary], mask: Tensor) -> Tensor:
+    """Return the weighted sum of the cross-entropies of ``auxiliary`` logits, float32.
+
+    Each is resized bilinearly to the size of ``mask``, int64 (B, H, W) in {0..K, 255}.
+    """
+    losses = [
+        weight * cross_entropy(F.interpolate(logits, mask.shape[1:], mode="bilinear"), mask)
+        for logits, weight in auxiliary
+    ]
+    return torch.stack(losses).sum()

@@ -9,7 +9,7 @@ import torch
 
 from cadnet.config import MethodParams
 from cadnet.losses.composite import CompositeLoss
-from cadnet.types import SegOutput
+from cadnet.types import Auxiliary, SegOutput
 
 DISTANCE = torch.tensor([[[[0.1, 0.5], [1.0, 3.0]]]])
 MASK = torch.tensor([[[0, 0], [1, 2]]])
@@ -95,3 +95,13 @@ def test_half_precision_gives_float32() -> None:
 def test_mistakes_are_explained(kind: str, options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         CompositeLoss(kind, **options)
+
+
+def test_auxiliary_logits_add_their_weighted_cross_entropy_at_the_masks_size() -> None:
+    # Uniform logits cost ln 3 each, whatever their size: ln 3 * (1 + 0.4 + 2).
+    main = torch.zeros(1, 3, 4, 4)
+    extra = (Auxiliary(torch.zeros(1, 3, 2, 2), 0.4), Auxiliary(torch.zeros(1, 3, 4, 4), 2.0))
+    parts = CompositeLoss("ce")(SegOutput(main, None, extra), torch.ones(1, 4, 4, dtype=torch.int64))
+    assert parts["loss"].item() == pytest.approx(3.4 * math.log(3))
+    assert parts["auxiliary"].item() == pytest.approx(2.4 * math.log(3))
+    assert parts["ce"].item() == pytest.approx(math.log(3))

@@ -8,7 +8,9 @@ All photographs of one product look alike, so that equal hashes alone mean nothi
   the same picture), and their defects overlap. Where one of them is unlabelled, the pixels decide alone.
 
 Two defect-free photographs of one product are almost equal by nature and show the same nothing, so they count
-only when they are equal bit by bit. The same holds for a faint defect beside a clean photograph.
+only when they are equal bit by bit. The same holds for a faint defect beside a clean photograph. Even then
+the photographs need not be copies: cut into tiles, pictures of a still product (screens, renderings, painted
+defects) have equal clean tiles. So clean tiles count only where all tiles of one group lie in the other.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ class Picture(NamedTuple):
 
     row: int
     split: str
+    group: str
     image: str
     mask: str
     defective: bool | None
@@ -78,7 +81,7 @@ def find_duplicates(root: Path, pictures: Sequence[Picture], bits: int, differen
     hashes and reduced copies agree already.
     """
     found: dict[int, int] = {}
-    for later, earlier in _equal_pixels(pictures):
+    for later, earlier in _copies(pictures, list(_equal_pixels(pictures))):
         found.setdefault(later.row, earlier.row)
     suspects: dict[str, list[Picture]] = {}
     for picture in pictures:
@@ -93,6 +96,20 @@ def find_duplicates(root: Path, pictures: Sequence[Picture], bits: int, differen
             if double is not None:
                 found[later.row] = double.row
     return found
+
+
+def _copies(
+    pictures: Sequence[Picture], equal: Sequence[tuple[Picture, Picture]]
+) -> Iterator[tuple[Picture, Picture]]:
+    """Of the pairs of ``equal`` pixels those that are not just clean parts of two different photographs."""
+    digests: dict[str, set[str]] = {}
+    for picture in pictures:
+        if not picture.flat:
+            digests.setdefault(picture.group, set()).add(picture.digest)
+    for later, earlier in equal:
+        one, other = digests[later.group], digests[earlier.group]
+        if later.defective or earlier.defective or one <= other or other <= one:
+            yield later, earlier
 
 
 def _equal_pixels(pictures: Sequence[Picture]) -> Iterator[tuple[Picture, Picture]]:

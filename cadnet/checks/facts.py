@@ -168,13 +168,15 @@ def _registration(samples: pd.DataFrame) -> list[str | None]:
 
 def _pictures(samples: pd.DataFrame, images: Mapping[str, ImageFacts]) -> Iterator[Picture]:
     """What the search for duplicates looks at: pictures that can be decoded."""
-    columns = [samples[name] for name in ("split", "image", "mask", "shows_defect")]
-    for index, (split, image, mask, shows) in enumerate(zip(*columns, strict=True)):
+    columns = [samples[name] for name in ("split", "group", "image", "mask", "shows_defect")]
+    for index, (split, group, image, mask, shows) in enumerate(zip(*columns, strict=True)):
         fact = images[image]
         # A mask that cannot be used says nothing: nobody has labelled its picture.
         defective = None if pd.isna(shows) else bool(shows)
         if not fact.problem:
-            yield Picture(index, split, image, mask, defective, fact.digest, fact.flat, fact.hash, fact.small)
+            yield Picture(
+                index, split, group, image, mask, defective, fact.digest, fact.flat, fact.hash, fact.small
+            )
 
 
 def _doubles(samples: pd.DataFrame, doubles: Mapping[int, int]) -> list[str | None]:

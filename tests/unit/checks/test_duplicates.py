@@ -28,7 +28,7 @@ class Album:
 
     def add(
         self, image: np.ndarray, split: str, box: tuple[int, int] | None = None, labelled: bool = True,
-        quality: int | None = None,
+        quality: int | None = None, group: str = "",
     ) -> int:  # fmt: skip
         """Write a picture, defective at ``box`` (x, y of a 10 px square), and return its row."""
         row = len(self.pictures)
@@ -46,8 +46,8 @@ class Album:
         assert fact.problem == ""
         self.pictures.append(
             Picture(
-                row, split, name, f"mask{row}.png" if labelled else "", bool(box) if labelled else None,
-                fact.digest, fact.flat, fact.hash, fact.small,
+                row, split, group or name, name, f"mask{row}.png" if labelled else "",
+                bool(box) if labelled else None, fact.digest, fact.flat, fact.hash, fact.small,
             )
         )  # fmt: skip
         return row
@@ -98,6 +98,20 @@ def test_clean_pictures_count_only_when_equal_bit_by_bit(album: Album) -> None:
     album.add(nearly, "test")
     equal = album.add(album.board, "val")
     assert album.found() == {equal: first}
+
+
+def test_equal_clean_tiles_of_different_photographs_are_no_copies(album: Album) -> None:
+    for split, box in (("train", (20, 30)), ("test", (80, 70))):
+        album.add(album.board, split, group=split)
+        album.add(album.damaged(*box), split, box, group=split)
+    assert album.found() == {}
+
+
+def test_a_copied_clean_photograph_is_found_by_all_its_tiles(album: Album) -> None:
+    tiles = [album.board, album.board[::-1].copy()]
+    first = album.add(tiles[1], "train", group="a")
+    copies = [album.add(tile, "test", group="b") for tile in tiles]
+    assert album.found() == {copies[1]: first}, "of the training photograph not all tiles were kept"
 
 
 def test_pictures_of_one_colour_say_nothing(album: Album) -> None:

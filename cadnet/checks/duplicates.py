@@ -10,7 +10,7 @@ All photographs of one product look alike, so that equal hashes alone mean nothi
 Two defect-free photographs of one product are almost equal by nature and show the same nothing, so they count
 only when they are equal bit by bit. The same holds for a faint defect beside a clean photograph. Even then
 the photographs need not be copies: cut into tiles, pictures of a still product (screens, renderings, painted
-defects) have equal clean tiles. So clean tiles count only where all tiles of one group lie in the other.
+defects) have equal clean tiles. So they count only where all tiles of one group lie in the other.
 """
 
 from __future__ import annotations
@@ -101,14 +101,17 @@ def find_duplicates(root: Path, pictures: Sequence[Picture], bits: int, differen
 def _copies(
     pictures: Sequence[Picture], equal: Sequence[tuple[Picture, Picture]]
 ) -> Iterator[tuple[Picture, Picture]]:
-    """Of the pairs of ``equal`` pixels those that are not just clean parts of two different photographs."""
+    """Of the pairs of ``equal`` pixels those that are not just parts of two different photographs.
+
+    Equal tiles with defects are found all the same, by their hashes.
+    """
     digests: dict[str, set[str]] = {}
     for picture in pictures:
         if not picture.flat:
             digests.setdefault(picture.group, set()).add(picture.digest)
     for later, earlier in equal:
         one, other = digests[later.group], digests[earlier.group]
-        if later.defective or earlier.defective or one <= other or other <= one:
+        if one <= other or other <= one:
             yield later, earlier
 
 

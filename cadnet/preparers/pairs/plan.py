@@ -11,6 +11,7 @@ import cadnet.images
 import cadnet.preparers.pairs
 import cadnet.preparers.palette
 import cadnet.preparers.registered
+import cadnet.preparers.slivers
 import cadnet.registration
 from cadnet.archives import extracted, find_root, is_archive
 from cadnet.config import PairsParams
@@ -132,6 +133,7 @@ def _describe(found: Material, params: PairsParams) -> dict[str, Any]:
             cadnet.preparers.pairs,
             cadnet.preparers.palette,
             cadnet.preparers.registered,
+            cadnet.preparers.slivers,
             cadnet.images,
             cadnet.registration,
         ),

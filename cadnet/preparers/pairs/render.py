@@ -18,6 +18,7 @@ from cadnet.preparers.pairs.shapes import paint
 from cadnet.preparers.pairs.sizes import Size, mismatch, unlike_reference
 from cadnet.preparers.pairs.tiles import grid, padded, reduced, reduced_mask
 from cadnet.preparers.registered import place
+from cadnet.preparers.slivers import Regions
 from cadnet.types import BACKGROUND, IGNORE_INDEX, UNLABELLED
 from cadnet.writing.units import Output, Unit, mask_pixels
 
@@ -152,12 +153,14 @@ class PairRenderer:
     ) -> None:
         size, labelled = self._params.size, photo.split != UNLABELLED
         tiles = self._grid(image)
-        kept = self._kept(photo, mask, tiles, output) if labelled else {suffix for suffix, _, _ in tiles}
+        regions = Regions(mask)
+        cuts = {suffix: regions.cut(x, y, size) for suffix, x, y in tiles} if labelled else {}
+        kept = self._kept(photo, cuts, output) if labelled else {suffix for suffix, _, _ in tiles}
         for suffix, x, y in tiles:
             if suffix not in kept:
                 continue
             sample = photo.photo_id + suffix
-            labels = self._cut(mask, x, y) if labelled else np.zeros((size, size), np.uint8)
+            labels = cuts[suffix] if labelled else np.zeros((size, size), np.uint8)
             output.row(
                 sample_id=sample,
                 image=output.image("images", sample, self._cut(image, x, y)),
@@ -175,15 +178,12 @@ class PairRenderer:
                 **columns,
             )
 
-    def _kept(
-        self, photo: Photograph, mask: np.ndarray, tiles: list[tuple[str, int, int]], output: Output
-    ) -> set[str]:
+    def _kept(self, photo: Photograph, cuts: dict[str, np.ndarray], output: Output) -> set[str]:
         """Suffixes of the tiles that are written: those that show something, and in training not too many
-        without a defect."""
-        cuts = {suffix: self._cut(mask, x, y) for suffix, x, y in tiles}
+        without a defect. ``cuts``: suffix -> labels."""
         shown = [suffix for suffix, labels in cuts.items() if (labels != IGNORE_INDEX).any()]
-        if len(shown) < len(tiles):
-            note = f"{len(tiles) - len(shown)} of {len(tiles)} tiles hold nothing but 255 and are left out"
+        if len(shown) < len(cuts):
+            note = f"{len(cuts) - len(shown)} of {len(cuts)} tiles hold nothing but 255 and are left out"
             output.record(NOTES, photograph=photo.source, kind="tiles without a label", note=note)
         limit = self._params.clean_tiles_per_image
         if photo.split != "train" or limit is None:

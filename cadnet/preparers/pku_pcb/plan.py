@@ -9,6 +9,7 @@ import cadnet.images
 import cadnet.preparers.pku_pcb
 import cadnet.preparers.registered
 import cadnet.preparers.resizing
+import cadnet.preparers.slivers
 import cadnet.registration
 from cadnet.config import PkuPcbParams, SplitParams
 from cadnet.files import value_digest
@@ -22,8 +23,8 @@ from cadnet.writing.splits import draw_splits, read_splits
 from cadnet.writing.units import Plan, PreparationError, Unit
 
 _CODE = (
-    cadnet.preparers.pku_pcb, cadnet.preparers.registered, cadnet.preparers.resizing, cadnet.registration,
-    cadnet.images,
+    cadnet.preparers.pku_pcb, cadnet.preparers.registered, cadnet.preparers.resizing,
+    cadnet.preparers.slivers, cadnet.registration, cadnet.images,
 )  # fmt: skip
 """Modules that decide the bytes."""
 _LISTED = 20

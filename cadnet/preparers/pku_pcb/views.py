@@ -12,10 +12,8 @@ from cadnet.preparers.pku_pcb.annotations import CLASSES, Box
 from cadnet.preparers.pku_pcb.masks import MARGIN
 from cadnet.preparers.pku_pcb.rotation import BORDER, Turn, turn_image, turn_labels
 from cadnet.preparers.pku_pcb.windows import Rectangle
+from cadnet.preparers.slivers import LEAST_SHOWN
 from cadnet.types import IGNORE_INDEX
-
-LEAST_SHOWN = 0.1
-"""Share of a defect below which what a window shows of it is ignored: nobody could tell its class."""
 
 
 class View(NamedTuple):

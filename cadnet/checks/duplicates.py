@@ -5,7 +5,10 @@ All photographs of one product look alike, so that equal hashes alone mean nothi
 - when their decoded pixels are equal, unless they are of a single colour; or
 - when their hashes differ in at most ``bits`` bits, their reduced and blurred copies differ nowhere by more
   than ``difference`` grey levels after the mean difference of each channel is taken away (a brighter copy is
-  the same picture), and their defects overlap. Where one of them is unlabelled, the pixels decide alone.
+  the same picture), and their defects overlap. Where one of them is unlabelled the pixels decide, and all
+  defective pictures of the labelled one's group must have such a double in the other group.
+
+Unlabelled pictures serve training, so that it is no matter when they are in the train split too.
 
 Two defect-free photographs of one product are almost equal by nature and show the same nothing, so they count
 only when they are equal bit by bit. The same holds for a faint defect beside a clean photograph. Even then
@@ -17,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import combinations
+from itertools import combinations, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +28,7 @@ import cv2
 import numpy as np
 
 from cadnet.images import decode, read_image
-from cadnet.types import IGNORE_INDEX
+from cadnet.types import IGNORE_INDEX, UNLABELLED
 
 SMALL = 64
 """Side of the reduced grey copies that are compared before any file is read again."""
@@ -34,6 +37,7 @@ _SIDE = 256
 _BLUR = 1.8
 """Their blur in pixels. On windows of the PCB photographs, JPEG at quality 70 then differs by up to 5 grey
 levels and a mouse bite of 33 pixels in 1,000 by 8 or more."""
+_TRAINING = {"train", UNLABELLED}
 _BLOCK = 1024
 """Pictures of one split compared with those of another at once."""
 
@@ -89,13 +93,46 @@ def find_duplicates(root: Path, pictures: Sequence[Picture], bits: int, differen
         if picture.defective is not False:
             suspects[picture.split].append(picture)
     compare = _Comparison(root, difference)
-    for before, after in combinations(suspects.values(), 2):
-        todo = [picture for picture in after if picture.row not in found]
-        for later, candidates in _similar(before, todo, bits, difference):
-            double = next((picture for picture in candidates if compare.is_same(picture, later)), None)
-            if double is not None:
-                found[later.row] = double.row
+    for before, after in combinations(suspects, 2):
+        if {before, after} == _TRAINING:
+            continue
+        todo = [picture for picture in suspects[after] if picture.row not in found]
+        near = _similar(suspects[before], todo, bits, difference)
+        unlabelled = UNLABELLED in (before, after)
+        same = _same(near, compare, every=unlabelled)
+        for later, double in _whole_photographs(list(same), pictures) if unlabelled else same:
+            found.setdefault(later.row, double.row)
     return found
+
+
+def _same(
+    near: Iterator[tuple[Picture, list[Picture]]], compare: _Comparison, every: bool
+) -> Iterator[tuple[Picture, Picture]]:
+    """Pairs that show the same: of each picture the first, or ``every`` one."""
+    for later, candidates in near:
+        doubles = (candidate for candidate in candidates if compare.is_same(candidate, later))
+        yield from ((later, double) for double in (doubles if every else islice(doubles, 1)))
+
+
+def _whole_photographs(
+    alike: Sequence[tuple[Picture, Picture]], pictures: Sequence[Picture]
+) -> Iterator[tuple[Picture, Picture]]:
+    """Of pairs with an unlabelled member those whose groups share every defective picture.
+
+    A tile with a faint defect looks like the same tile without one; a whole photograph does not.
+    """
+    shared: dict[tuple[str, str], set[int]] = {}
+    for pair in alike:
+        labelled, other = sorted(pair, key=lambda picture: picture.defective is None)
+        shared.setdefault((labelled.group, other.group), set()).add(labelled.row)
+    defective: dict[str, set[int]] = {}
+    for picture in pictures:
+        if picture.defective:
+            defective.setdefault(picture.group, set()).add(picture.row)
+    for pair in alike:
+        labelled, other = sorted(pair, key=lambda picture: picture.defective is None)
+        if defective.get(labelled.group, set()) <= shared[labelled.group, other.group]:
+            yield pair
 
 
 def _copies(
@@ -111,7 +148,7 @@ def _copies(
             digests.setdefault(picture.group, set()).add(picture.digest)
     for later, earlier in equal:
         one, other = digests[later.group], digests[earlier.group]
-        if one <= other or other <= one:
+        if (one <= other or other <= one) and {later.split, earlier.split} != _TRAINING:
             yield later, earlier
 
 

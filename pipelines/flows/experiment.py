@@ -20,6 +20,8 @@ from typing import Any
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("PREFECT_HOME", str(Path.cwd() / ".prefect"))
+# Its own server takes 12 s to start on a free machine and longer than the default 20 s on a busy one.
+os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
 
 import torch
 from filelock import FileLock, Timeout

@@ -144,6 +144,23 @@ def test_an_unlabelled_copy_is_found_by_its_pixels_alone(album: Album) -> None:
     assert album.found() == {test: copy}
 
 
+def test_an_unlabelled_copy_of_a_training_picture_does_no_harm(album: Album) -> None:
+    album.add(album.damaged(20, 30), "train", (20, 30))
+    for quality in (None, 85):
+        album.add(album.damaged(20, 30), "unlabelled", labelled=False, quality=quality)
+    assert album.found() == {}
+
+
+def test_one_tile_like_an_unlabelled_one_is_not_yet_a_copy(album: Album) -> None:
+    tiles = {(20, 30): 60, (80, 70): 3}
+    for box, change in tiles.items():
+        album.add(album.damaged(*box, change=change), "test", box, group="a")
+    album.add(album.damaged(20, 30), "unlabelled", labelled=False, quality=90, group="b")
+    assert album.found() == {}
+    copy = album.add(album.board, "unlabelled", labelled=False, quality=90, group="b")
+    assert album.found() == {copy - 1: 0, copy: 1}
+
+
 def test_limits_decide(album: Album) -> None:
     image = album.damaged(20, 30)
     album.add(image, "train", (20, 30))

@@ -14,6 +14,7 @@ from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 from cadnet.models.change_attention import AddAttention, CoordAttention, MultiplyAttention
+from cadnet.models.danet import DANet
 from cadnet.models.fusion_head import FusionHead
 from cadnet.models.mit import ReducedAttention
 
@@ -99,8 +100,8 @@ def measure_latency(
 
 @contextmanager
 def _literal(model: nn.Module, on: bool) -> Iterator[None]:
-    """Run the model's fusion heads in their published (long) or their cheap form."""
-    heads = [module for module in model.modules() if isinstance(module, FusionHead)]
+    """Run those parts of the model that have a cheap form in their published (long) or their cheap one."""
+    heads = [module for module in model.modules() if isinstance(module, FusionHead | DANet)]
     before = [head.literal for head in heads]
     for head in heads:
         head.literal = on

@@ -11,13 +11,24 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from torch import nn
 
 from cadnet.models.cadnet import CADNet
+from cadnet.models.danet import DANet
+from cadnet.models.deeplabv3plus import DeepLabV3Plus
+from cadnet.models.fcn import FCN
+from cadnet.models.ocrnet import OCRNet
+from cadnet.models.pspnet import PSPNet
 from cadnet.models.segformer import SegFormer
+from cadnet.models.smp import SMP_PREFIX, build_smp
 from cadnet.models.tensors import load_encoder_weights
 
 Constructor = Callable[..., nn.Module]
 
 MODELS: dict[str, Constructor] = {
     "cadnet": CADNet,
+    "danet": DANet,
+    "deeplabv3plus": DeepLabV3Plus,
+    "fcn": FCN,
+    "ocrnet": OCRNet,
+    "pspnet": PSPNet,
     "segformer": SegFormer,
 }
 """Every constructor takes ``num_classes`` and keyword-only options with defaults."""
@@ -32,7 +43,8 @@ def build_model(
     """Build a network with random or given encoder weights.
 
     Args:
-        name: a key of ``MODELS``.
+        name: a key of ``MODELS``, or ``smp:<Architecture>/<encoder>``, for example
+            ``smp:UnetPlusPlus/resnet18``, for a network of segmentation_models_pytorch with its defaults.
         num_classes: defect classes K; the network has K + 1 outputs.
         encoder_weights: a safetensors file for the network's encoder, or None for a random start. Nothing is
             downloaded.
@@ -47,22 +59,27 @@ def build_model(
         FileNotFoundError: ``encoder_weights`` does not exist.
         cadnet.models.tensors.WeightsError: ``encoder_weights`` do not fit.
     """
-    if name not in MODELS:
-        raise ValueError(f"unknown model {name!r}{_suggest(name, MODELS)}; choose one of {sorted(MODELS)}")
+    foreign = name.startswith(SMP_PREFIX)
+    if name not in MODELS and not foreign:
+        raise ValueError(
+            f"unknown model {name!r}{_suggest(name, MODELS)}; choose one of {sorted(MODELS)} or "
+            "'smp:<Architecture>/<encoder>'"
+        )
     if isinstance(num_classes, bool) or num_classes < 1:
         raise ValueError(
             f"num_classes counts defect classes without background and must be >= 1, got {num_classes}"
         )
-    constructor = MODELS[name]
     _check_options(name, model_options(name), options)
-    model = constructor(num_classes, **options)
+    model = build_smp(name, num_classes) if foreign else MODELS[name](num_classes, **options)
     if encoder_weights is not None:
         load_encoder_weights(model, encoder_weights)
     return model
 
 
 def model_options(name: str) -> dict[str, Any]:
-    """Return the option names of a model with their type hints."""
+    """Return the option names of a model with their type hints; an ``smp:`` model has none."""
+    if name.startswith(SMP_PREFIX):
+        return {}
     constructor = MODELS[name]
     init = constructor.__init__ if inspect.isclass(constructor) else constructor
     hints = get_type_hints(init)

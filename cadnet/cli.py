@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
@@ -105,3 +105,43 @@ def init_product_command(
     except (PreparationError, OSError) as error:
         fail(error)
     typer.echo(steps, nl=False)
+
+
+@app.command()
+def compare(
+    experiment: Annotated[
+        str | None, typer.Option(help="Such as cadnet/synlcd/supervised; without it all are listed.")
+    ] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="miou is test_miou; may be repeated, the first one sorts.")
+    ] = None,
+    scale: Annotated[str, typer.Option(help="Only runs whose scale says this.")] = "",
+    dataset_digest: Annotated[str, typer.Option(help="Only data whose digest begins so.")] = "",
+    form: Annotated[
+        Literal["table", "csv", "markdown"], typer.Option("--format", help="How it is written.")
+    ] = "table",
+    store: Annotated[
+        str | None, typer.Option(help="Address or SQLite file; else MLFLOW_TRACKING_URI, else mlflow.db.")
+    ] = None,
+) -> None:
+    """Compare the methods of an experiment, from the tracking store alone: quality, differences, cost."""
+    import shutil
+    import sys
+
+    from cadnet.tracking.compare_command import compare as compare_methods
+    from cadnet.tracking.tracker import TrackingError
+
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    try:
+        text = compare_methods(
+            experiment,
+            metric or ["test_miou"],
+            scale=scale,
+            digest=dataset_digest,
+            form=form,
+            store=store,
+            width=width,
+        )
+    except TrackingError as error:
+        fail(error)
+    typer.echo(text, nl=False)

@@ -63,6 +63,8 @@ class EvaluateParams(Params):
     """Bins of the precision-recall and F-threshold curves."""
     defect_sizes: tuple[Fraction, ...] = (0.001, 0.01)
     """Upper edges of the size slices, as shares of the image."""
+    contrast_bins: Annotated[int, Field(ge=1, le=10)] = 3
+    """Slices by how much defects stand out from the reference, equally filled."""
     overlays: Positive = 8
 
     @model_validator(mode="after")

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+import numpy as np
 import pandas as pd
 
+from cadnet.evaluation.contrast import contrast_edges
 from cadnet.evaluation.counts import Counts
 from cadnet.evaluation.curves import Curve, curves
 from cadnet.evaluation.metrics import (
@@ -31,8 +33,8 @@ class EvaluationResult:
     """The metrics of one network on one split.
 
     ``class_names`` names the defect classes in the order of ``metrics.classes`` and ``curves`` (empty when
-    no score histograms were kept). Ratios are in [0, 1]; None is "not defined", see
-    :mod:`cadnet.evaluation.metrics`.
+    no score histograms were kept). ``contrast_edges``: grey levels between the slices by defect contrast.
+    Ratios are in [0, 1]; None is "not defined", see :mod:`cadnet.evaluation.metrics`.
     """
 
     class_names: tuple[str, ...]
@@ -40,6 +42,7 @@ class EvaluationResult:
     image_level: ImageLevelMetrics
     curves: tuple[Curve, ...]
     slices: tuple[Slice, ...]
+    contrast_edges: tuple[float, ...] = ()
 
     @property
     def num_images(self) -> int:
@@ -89,6 +92,9 @@ def evaluation_result(
     manifest: pd.DataFrame | None = None,
     defect_sizes: Sequence[float] = (),
     min_pixels: int = 1,
+    *,
+    contrast: np.ndarray | None = None,
+    contrast_bins: int = 3,
 ) -> EvaluationResult:
     """Reduce counts to a result; without a ``manifest`` there are no slices.
 
@@ -98,6 +104,8 @@ def evaluation_result(
         manifest: the split's manifest, whose row numbers are ``counts.index``.
         defect_sizes: upper edges of the size slices, as shares of the image.
         min_pixels: predicted defect pixels from which an image is judged defective.
+        contrast: of each row of ``manifest`` (:func:`~cadnet.evaluation.contrast.defect_contrast`).
+        contrast_bins: slices by contrast, equally filled.
 
     Raises:
         ValueError: the names or the manifest do not fit the counts.
@@ -106,25 +114,39 @@ def evaluation_result(
         raise ValueError(
             f"{counts.num_classes} classes were counted, {len(class_names)} named: {class_names}"
         )
+    edges = () if contrast is None else contrast_edges(contrast[counts.index], contrast_bins)
+    slices: tuple[Slice, ...] = ()
+    if manifest is not None:
+        slices = all_slices(
+            counts, manifest, defect_sizes, min_pixels, contrast=contrast, contrast_edges=edges
+        )
     return EvaluationResult(
         class_names=tuple(class_names),
         metrics=segmentation_metrics(counts),
         image_level=image_level_metrics(counts, min_pixels),
         curves=curves(counts.histograms),
-        slices=() if manifest is None else all_slices(counts, manifest, defect_sizes, min_pixels),
+        slices=slices,
+        contrast_edges=edges,
     )
 
 
-def per_image_table(counts: Counts, class_names: Sequence[str], manifest: pd.DataFrame) -> pd.DataFrame:
+def per_image_table(
+    counts: Counts,
+    class_names: Sequence[str],
+    manifest: pd.DataFrame,
+    contrast: np.ndarray | None = None,
+) -> pd.DataFrame:
     """One row per image, to find bad cases and to bootstrap from.
 
     Columns: those of the manifest that name the image (``sample_id, subset, group, has_defect``),
-    ``err_pixels`` (wrong pixels of any kind), ``iou_defect`` and per class ``tp_, fp_, fn_, iou_,
-    fscore_<class>``; NaN is "not defined".
+    ``contrast`` in grey levels if given, ``err_pixels`` (wrong pixels of any kind), ``iou_defect`` and per
+    class ``tp_, fp_, fn_, iou_, fscore_<class>``; NaN is "not defined".
     """
     rows = scored_rows(counts, manifest)
     kept = [name for name in ("sample_id", "subset", "group", "has_defect") if name in rows]
     table = rows[kept].reset_index(drop=True)
+    if contrast is not None:
+        table["contrast"] = contrast[counts.index]
     confusion = counts.confusion
     iou, fscore = iou_array(confusion), fscore_array(confusion)
     table["err_pixels"] = confusion.sum((1, 2)) - confusion.diagonal(axis1=1, axis2=2).sum(1)

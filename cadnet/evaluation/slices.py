@@ -1,4 +1,4 @@
-"""The same metrics on parts of the split: per pattern or board, subset, defect size."""
+"""The same metrics on parts of the split: per pattern, board or category, by defect size and contrast."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from cadnet.evaluation.contrast import contrast_names
 from cadnet.evaluation.counts import Counts
 from cadnet.evaluation.metrics import (
     ImageLevelMetrics,
@@ -19,6 +20,8 @@ from cadnet.evaluation.metrics import (
 
 SLICE_COLUMNS = ("group", "subset", "has_defect")
 """Manifest columns that are sliced by when they hold more than one value."""
+MOST_SLICES = 40
+"""Columns of more values than this are not sliced by: photographs one by one are no parts to compare."""
 
 
 @dataclass(frozen=True)
@@ -32,15 +35,23 @@ class Slice:
 
 
 def all_slices(
-    counts: Counts, manifest: pd.DataFrame, defect_sizes: Sequence[float], min_pixels: int = 1
+    counts: Counts,
+    manifest: pd.DataFrame,
+    defect_sizes: Sequence[float],
+    min_pixels: int = 1,
+    *,
+    contrast: np.ndarray | None = None,
+    contrast_edges: Sequence[float] = (),
 ) -> tuple[Slice, ...]:
-    """Slice by every column of :data:`SLICE_COLUMNS` that varies, then by defect size.
+    """Slice by every column of :data:`SLICE_COLUMNS` that varies, then by defect size and contrast.
 
     Args:
         counts: what was scored; ``counts.index`` are row numbers of ``manifest``.
         manifest: the split's manifest, one row per image.
         defect_sizes: upper edges of the size classes, as shares of the image (:class:`EvaluateParams`).
         min_pixels: predicted defect pixels from which an image is judged defective.
+        contrast: of each row of ``manifest``, grey levels, NaN for none; None leaves contrast out.
+        contrast_edges: upper edges of the contrast classes, grey levels.
 
     Raises:
         ValueError: ``manifest`` has no such rows, or the edges do not ascend.
@@ -49,10 +60,12 @@ def all_slices(
     parts = [
         part
         for column in SLICE_COLUMNS
-        if column in rows and len(rows[column].unique()) > 1
+        if column in rows and 1 < rows[column].nunique(dropna=False) <= MOST_SLICES
         for part in slice_by_column(counts, rows, column, min_pixels)
     ]
     parts += slice_by_edges(counts, "defect size", defect_share(counts), defect_sizes, min_pixels)
+    if contrast is not None:
+        parts += slice_by_contrast(counts, contrast[counts.index], contrast_edges, min_pixels)
     return tuple(parts)
 
 
@@ -100,6 +113,24 @@ def slice_by_edges(
         raise ValueError(f"edges must be positive and ascend, got {tuple(edges)}")
     named = ((name, (values > low) & (values <= high)) for name, low, high in _ranges(bounds))
     return [_slice(counts, by, name, keep, min_pixels) for name, keep in named if keep.any()]
+
+
+def slice_by_contrast(
+    counts: Counts, values: np.ndarray, edges: Sequence[float], min_pixels: int = 1
+) -> list[Slice]:
+    """Slices of ``values`` (N,), grey levels, up to and including each edge, but no empty ones; NaN in none.
+
+    Raises:
+        ValueError: the edges do not ascend.
+    """
+    if any(low >= high for low, high in itertools.pairwise(edges)):
+        raise ValueError(f"edges must ascend, got {tuple(edges)}")
+    place = np.where(np.isfinite(values), np.searchsorted(edges, values), -1)
+    return [
+        _slice(counts, "defect contrast", name, place == number, min_pixels)
+        for number, name in enumerate(contrast_names(edges))
+        if (place == number).any()
+    ]
 
 
 def _ranges(bounds: Sequence[float]) -> Iterator[tuple[str, float, float]]:

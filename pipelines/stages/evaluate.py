@@ -15,6 +15,7 @@ from cadnet.config import ProjectParams
 from cadnet.datasets.cache import DecodedSplit, decode_split
 from cadnet.datasets.device import DevicePairs, EvalBatches
 from cadnet.datasets.manifest import PreparedDataset, open_dataset
+from cadnet.evaluation.contrast import defect_contrast
 from cadnet.evaluation.counts import Counts
 from cadnet.evaluation.evaluate import evaluate as count
 from cadnet.evaluation.result import EvaluationResult, evaluation_result, per_image_table
@@ -46,9 +47,18 @@ def evaluate(cell: CellName, params: ProjectParams) -> None:
     ) as run:
         run.log_dataset(cell.dataset, dataset.digest, str(dataset.root), context="test")
         counts, seconds = _count(model, decoded, dataset, params, device)
-        result = evaluation_result(counts, dataset.classes, decoded.rows, params.evaluate.defect_sizes)
+        contrast = defect_contrast(decoded.images, decoded.references, decoded.reference_index, decoded.masks)
+        result = evaluation_result(
+            counts,
+            dataset.classes,
+            decoded.rows,
+            params.evaluate.defect_sizes,
+            contrast=contrast,
+            contrast_bins=params.evaluate.contrast_bins,
+        )
         speed = len(decoded.rows) / seconds
-        _write(cell, counts, result, decoded.rows)
+        images = per_image_table(counts, dataset.classes, decoded.rows, contrast)
+        _write(cell, counts, result, images)
         write_json(
             cell.evaluation / "speed.json", {"eval_pairs_per_second": speed, "device": _device_name(device)}
         )
@@ -101,10 +111,10 @@ def _device_name(device: str) -> str:
     return torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
 
 
-def _write(cell: CellName, counts: Counts, result: EvaluationResult, rows: pd.DataFrame) -> None:
+def _write(cell: CellName, counts: Counts, result: EvaluationResult, images: pd.DataFrame) -> None:
     with atomic_directory(cell.evaluation) as folder:
         write_json(folder / "result.json", result.to_dict())
-        per_image_table(counts, result.class_names, rows).to_csv(folder / "images.csv", index=False)
+        images.to_csv(folder / "images.csv", index=False)
         write_counts(folder / "counts.npz", counts)
     with atomic_path(cell.curves) as temporary:
         curve_table(result).to_csv(temporary, index=False)

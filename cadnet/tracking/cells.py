@@ -29,7 +29,8 @@ class Cell:
     """One cell of the experiment grid: a method trained and scored on a dataset with a seed.
 
     ``variant`` tells apart cells that share the rest, for example the share of labels (``label10``).
-    ``scale`` is shown and filtered by, and is no part of the name.
+    ``scale`` and ``subset`` (the part of a dataset, such as ``line``) are shown and filtered by, and are no
+    part of the name.
     """
 
     dataset: str
@@ -38,6 +39,7 @@ class Cell:
     task: str = "supervised"
     scale: str = ""
     variant: str = ""
+    subset: str = ""
 
     @property
     def experiment(self) -> str:
@@ -63,7 +65,7 @@ class Cell:
             "seed": str(self.seed),
             "task": self.task,
         }
-        optional = {"scale": self.scale, "variant": self.variant}
+        optional = {"scale": self.scale, "variant": self.variant, "subset": self.subset}
         return tags | {key: value for key, value in optional.items() if value}
 
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from cadnet.tracking.cells import TAG_COMMIT, TAG_DATASET_DIGEST
 from cadnet.tracking.tracker import RunRecord
 
-_NO_SETTINGS = ("seed", "method.title", "evaluate.batch_size", "evaluate.overlays")
-"""Parameters that change no number of a run but its seed, which is counted apart."""
+_NO_SETTINGS = ("method.title", "evaluate.batch_size", "evaluate.overlays")
+"""Parameters that change no number of a run."""
 
 
 class Terms(NamedTuple):
@@ -31,13 +31,18 @@ def terms_of(run: RunRecord) -> Terms:
 
 
 def settings_of(run: RunRecord) -> tuple[tuple[str, str], ...]:
-    """The parameters that decide a run's numbers: not its seed, its title, or recipes of other methods."""
+    """The parameters that decide a run's numbers: not its title, nor recipes of other methods.
+
+    Those without a dot are the seed, which is counted apart, and copies under short names.
+    """
     own = f"train.recipes.{run.params.get('method.recipe', '')}."
     return tuple(
         sorted(
             (key, value)
             for key, value in run.params.items()
-            if key not in _NO_SETTINGS and (not key.startswith("train.recipes.") or key.startswith(own))
+            if "." in key
+            and key not in _NO_SETTINGS
+            and (not key.startswith("train.recipes.") or key.startswith(own))
         )
     )
 

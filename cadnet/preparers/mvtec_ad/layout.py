@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cadnet.preparers.naming import safe_name
 from cadnet.writing.units import PreparationError
 
 CATEGORIES = (
@@ -32,7 +33,7 @@ class Photograph:
     def sample_id(self) -> str:
         """``bottle-good-train-000`` or ``bottle-contamination-000``."""
         place = f"{GOOD}-{self.part}" if self.defect == GOOD else self.defect
-        return f"{self.category}-{place}-{self.image.stem}"
+        return safe_name(f"{self.category}-{place}-{self.image.stem}")
 
     @property
     def stratum(self) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 import cadnet.images
 import cadnet.preparers.mvtec_ad
+import cadnet.preparers.naming
 import cadnet.preparers.registered
 import cadnet.preparers.resizing
 import cadnet.registration
@@ -29,8 +30,8 @@ from cadnet.writing.splits import draw_splits
 from cadnet.writing.units import Output, Plan, PreparationError, Unit, mask_pixels
 
 _CODE = (
-    cadnet.preparers.mvtec_ad, cadnet.preparers.registered, cadnet.preparers.resizing, cadnet.registration,
-    cadnet.images,
+    cadnet.preparers.mvtec_ad, cadnet.preparers.naming, cadnet.preparers.registered,
+    cadnet.preparers.resizing, cadnet.registration, cadnet.images,
 )  # fmt: skip
 """Modules that decide the bytes."""
 RAW_CACHE = Path("cache/raw")

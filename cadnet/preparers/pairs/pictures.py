@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 import unicodedata
 import warnings
 from collections import Counter
@@ -14,12 +12,12 @@ from typing import NamedTuple
 from PIL import Image
 
 from cadnet.images import MAX_PIXELS, ImageError
+from cadnet.preparers.naming import is_safe, slug
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 SIDECARS = (".json", ".xml", ".md", ".csv", ".txt", ".yaml", ".db", ".ini")
 """Files beside photographs that are not meant to be photographs."""
 _ORIENTATION = 0x0112
-_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,79}")
 
 
 class Picture(NamedTuple):
@@ -126,7 +124,7 @@ def _turned(picture: Image.Image) -> bool:
 
 
 def safe_ids(pictures: Iterable[Picture]) -> dict[str, str]:
-    """Return source -> a unique name of ASCII letters, digits, - and _.
+    """Return source -> a unique name that any system takes for a file.
 
     It is the picture's name with - for /, or, where that is not safe or not unique, a slug of it with a
     digest of the path.
@@ -135,13 +133,6 @@ def safe_ids(pictures: Iterable[Picture]) -> dict[str, str]:
     # Case must not tell names apart: some file systems do not see it.
     often = Counter(name.casefold() for name in plain.values())
     return {
-        source: name if often[name.casefold()] == 1 and _SAFE.fullmatch(name) else _slug(name, source)
+        source: name if often[name.casefold()] == 1 and is_safe(name) else slug(name, source)
         for source, name in plain.items()
     }
-
-
-def _slug(name: str, source: str) -> str:
-    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    slug = re.sub(r"[^A-Za-z0-9_]+", "-", ascii_name).strip("-")[:40].strip("-")
-    digest = hashlib.sha256(source.encode()).hexdigest()[:8]
-    return f"{slug or 'image'}-{digest}"

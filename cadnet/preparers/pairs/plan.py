@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import cadnet.images
+import cadnet.preparers.naming
 import cadnet.preparers.pairs
 import cadnet.preparers.palette
 import cadnet.preparers.registered
@@ -131,6 +132,7 @@ def _describe(found: Material, params: PairsParams) -> dict[str, Any]:
         "versions": {**versions(), "pycocotools": version("pycocotools"), "pillow": version("pillow")},
         "code": code_digest(
             cadnet.preparers.pairs,
+            cadnet.preparers.naming,
             cadnet.preparers.palette,
             cadnet.preparers.registered,
             cadnet.preparers.slivers,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +11,7 @@ from PIL import Image
 
 from cadnet.archives import extracted, find_root
 from cadnet.images import MAX_PIXELS
+from cadnet.preparers.naming import safe_name
 from cadnet.preparers.pku_pcb.annotations import Annotation, read_annotation
 from cadnet.preparers.pku_pcb.rotation import read_angles
 from cadnet.writing.units import PreparationError
@@ -67,15 +66,6 @@ def read_layout(raw: str, rotated: bool) -> Raw:
     """
     root = _find_root(Path(raw))
     return _Reader(root).read(rotated)
-
-
-def safe_name(name: str) -> str:
-    """Return ``name`` where it is an ASCII-safe file name, else what is left of it with a short digest."""
-    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
-        return name
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    slug = re.sub(r"[^A-Za-z0-9]+", "_", plain).strip("_") or "x"
-    return f"{slug}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _find_root(raw: Path) -> Path:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from functools import partial
 
 import cadnet.images
+import cadnet.preparers.naming
 import cadnet.preparers.pku_pcb
 import cadnet.preparers.registered
 import cadnet.preparers.resizing
@@ -23,7 +24,7 @@ from cadnet.writing.splits import draw_splits, read_splits
 from cadnet.writing.units import Plan, PreparationError, Unit
 
 _CODE = (
-    cadnet.preparers.pku_pcb, cadnet.preparers.registered, cadnet.preparers.resizing,
+    cadnet.preparers.naming, cadnet.preparers.pku_pcb, cadnet.preparers.registered, cadnet.preparers.resizing,
     cadnet.preparers.slivers, cadnet.registration, cadnet.images,
 )  # fmt: skip
 """Modules that decide the bytes."""

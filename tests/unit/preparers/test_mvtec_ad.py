@@ -9,7 +9,7 @@ import pytest
 
 from cadnet.config import MvtecAdParams, RegistrationParams, SplitParams
 from cadnet.datasets.manifest import PreparedDataset, open_dataset
-from cadnet.files import read_json
+from cadnet.files import file_digest, read_json
 from cadnet.images import read_image, read_mask, write_png
 from cadnet.preparers.mvtec_ad.layout import CATEGORIES
 from cadnet.preparers.mvtec_ad.plan import plan_mvtec_ad
@@ -134,6 +134,23 @@ def test_registration_is_recorded(tmp_path: Path) -> None:
     raw = write_fake_mvtec(tmp_path / "raw", size=64)
     table = prepare(raw, tmp_path / "out", size=64, registration=RegistrationParams()).manifest
     assert {"registered", "registration", "residual", "confidence"} <= set(table.columns)
+
+
+def test_names_with_accents_and_spaces_get_safe_ids(tmp_path: Path) -> None:
+    raw = write_fake_mvtec(tmp_path / "raw", {"tile": {"train": 4, "good": 1, "crack": 3}})
+    for folder, name in (("test", "000.png"), ("ground_truth", "000_mask.png")):
+        place = raw / "tile" / folder / "crack"
+        (place / name).rename(place / name.replace("000", "Fêlure 1"))
+    table = prepare(raw, tmp_path / "out", split=SplitParams(train_fraction=0.5, val_fraction=0.4)).manifest
+    (row,) = table[table["source"] == "tile/test/crack/Fêlure 1.png"].to_dict("records")
+    assert row["sample_id"].startswith("tile-crack-Felure-1-") and row["sample_id"].isascii()
+
+
+def test_processes_change_nothing(tmp_path: Path) -> None:
+    raw = write_fake_mvtec(tmp_path / "raw")
+    outs = [write_dataset(plan_mvtec_ad(params(raw)), tmp_path / str(n), workers=n) for n in (1, 2)]
+    one, two = ({file.relative_to(out): file_digest(file) for file in out.rglob("*.*")} for out in outs)
+    assert one == two
 
 
 class TestMistakes:

@@ -96,7 +96,7 @@ class TestNames:
         )
         assert len({name.casefold() for name in ids}) == len(ids)
         assert all(name.isascii() and " " not in name for name in ids)
-        assert ids[0].startswith("a-") and ids[2].startswith("Ubung-1-") and ids[4].startswith("image-")
+        assert ids[0].startswith("a-") and ids[2].startswith("Ubung-1-") and ids[4].startswith("x-")
 
     def test_a_name_does_not_depend_on_the_other_photographs_unless_they_clash(self) -> None:
         assert self.ids("ä.png") == self.ids("ä.png", "b.png")[:1]

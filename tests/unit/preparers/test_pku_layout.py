@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cadnet.preparers.pku_pcb.layout import Raw, read_layout, safe_name
+from cadnet.preparers.naming import safe_name
+from cadnet.preparers.pku_pcb.layout import Raw, read_layout
 from cadnet.writing.units import PreparationError
 from tests.fake_pku import WIDTH, draw_board, write_annotation, write_fake_pku, write_jpeg
 
@@ -105,7 +106,7 @@ def test_names_with_accents_and_spaces_get_safe_ids(raw: Path) -> None:
     angles.write_text(angles.read_text("utf-8").replace("01_short_01", name), "utf-8")
     (found,) = (p for p in read(raw).photographs if p.name == name)
     assert found.sample == safe_name(name) and found.sample.isascii() and " " not in found.sample
-    assert found.sample.startswith("01_defaut_no_3-") and found.angle is not None and found.copy is not None
+    assert found.sample.startswith("01_defaut-no-3-") and found.angle is not None and found.copy is not None
     assert safe_name("01_défaut nº 4") != safe_name("01_defaut no 4")
     assert safe_name("板").startswith("x-")
 

@@ -252,3 +252,24 @@ def test_command_lists_compares_and_fails_with_one_line(store: Path, tmp_path: P
         result = run(app, ["compare", *arguments])
         assert result.exit_code == 1 and result.stderr.startswith("error: ") and message in result.stderr
     assert not absent.parent.exists()
+
+
+def test_the_searches_of_the_guide_are_understood_by_mlflow(store: Path) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "comparing.md").read_text("utf-8")
+    table = text.partition("### What to search by")[2].partition("###")[0]
+    rows = [line.strip("| ").split(" | ")[1] for line in table.splitlines() if line.startswith("| ")][2:]
+    searches = [row.partition(", column")[0].strip().strip("`") for row in rows]
+    searches += [line for line in text.splitlines() if line.startswith("tags.`cadnet.kind`")]
+    tracker = MlflowTracker(resolve_store(store.parent, "sqlite:///mlflow.db"))
+    (experiment,) = tracker.client.search_experiments(filter_string=f"name = '{EXPERIMENT}'")
+    found = {
+        search: len(tracker.client.search_runs([experiment.experiment_id], search)) for search in searches
+    }
+    assert len(found) == 13
+    assert found["tags.method = 'cadnet'"] == 6
+    assert found["tags.gpu != 'none'"] == 0
+    assert found["attributes.status = 'FAILED'"] == 1
+    assert (
+        found["tags.`cadnet.kind` = 'cell' and attributes.status = 'FINISHED' and tags.scale LIKE 'small%'"]
+        == 9
+    )

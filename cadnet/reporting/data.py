@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import pandas as pd
 
+from cadnet.evaluation.bootstrap import Difference, PairedBootstrap
 from cadnet.evaluation.result import EvaluationResult
+
+HERO = "CADNet"
+"""The method the report is about; the others are what it is compared with."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +80,31 @@ class Section:
 
 
 @dataclass(frozen=True, eq=False)
+class Comparison:
+    """How sure the differences between ``hero`` and the other methods are, given the test images.
+
+    ``rival`` is the best other method by ``basis``: ``validation`` mIoU, ``test`` mIoU where validation is
+    not known (the luckiest is taken, so that the difference is rather too small), or the ``only`` other one.
+    ``bootstrap`` compares with it in all metrics, ``miou`` with every other method by title. ``group_title``
+    is what a group is: a display pattern, a photograph.
+    """
+
+    hero: str
+    rival: str
+    basis: Literal["validation", "test", "only"]
+    bootstrap: PairedBootstrap
+    miou: Mapping[str, Difference]
+    group_title: str = "group"
+
+
+@dataclass(frozen=True, eq=False)
 class DatasetReport:
     """The comparison of all methods on one dataset.
 
     ``published`` names the paper's table (``table3_synlcd``, ``table4_pcb``, ``table5_mvtec``) or is None.
     ``differences`` are the settings that differ from the paper's, one readable line each. ``sizes`` are
-    numbers of pairs, such as ``{"train": 1200, "val": 200, "test": 600}``.
+    numbers of pairs, such as ``{"train": 1200, "val": 200, "test": 600}``. ``group_title`` and
+    ``subset_title`` say what the manifest's columns hold here (display pattern, board, category).
     """
 
     title: str
@@ -90,6 +114,10 @@ class DatasetReport:
     sizes: Mapping[str, int] = field(default_factory=dict)
     digest: str = ""
     overlays: Sequence[Picture] = ()
+    maps: Sequence[Picture] = ()
+    comparison: Comparison | None = None
+    group_title: str = "group"
+    subset_title: str = "subset"
     links: Sequence[Link] = ()
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from cadnet.reporting.data import MethodRun, Picture, by_method
+from cadnet.evaluation.bootstrap import LEVEL
+from cadnet.reporting.bars import interval_figure, iou_bar_figure
+from cadnet.reporting.comparison import metric_title
+from cadnet.reporting.data import Comparison, MethodRun, Picture, by_method, seeds_text
 from cadnet.reporting.plots import (
     figure_png,
     fscore_threshold_figure,
-    iou_bar_figure,
     loss_figure,
     precision_recall_figure,
     validation_figure,
@@ -62,7 +64,8 @@ def curve_figures(groups: Mapping[str, Sequence[MethodRun]], scale: str) -> tupl
         right = figure_png(fscore_threshold_figure(lines, name, f"Fscore by threshold, {name} ({shown})"))
         caption = (
             f"Class {name} against all else, pixel by pixel over the test set ({shown}). AP is the average "
-            "precision; dots mark the best threshold, read off the test set, which flatters every method."
+            "precision; dots mark the best threshold, read off the test set, which flatters every method. "
+            "Thresholds are probabilities of the class, 0 to 1."
         )
         pictures = (Picture(left, caption, alt), Picture(right, caption, alt_f))
         figures.append(FigureGroup(f"curves_{name}", pictures, caption))
@@ -75,7 +78,7 @@ def iou_figures(runs: Sequence[MethodRun], published: str | None, scale: str) ->
     caption = f"{title}. Whiskers are one standard deviation over seeds."
     if published:
         caption += (
-            " Black marks are the paper's numbers, at its full scale: they show what to reach, not a race."
+            " Upright marks are the paper's numbers, at its full scale: they show what to reach, not a race."
         )
     values = [(run.title, run.seed, run.result.metrics.miou) for run in runs]
     said = "; ".join(f"{t} seed {s} mIoU {100 * m:.1f} %" for t, s, m in values if m is not None)
@@ -83,6 +86,35 @@ def iou_figures(runs: Sequence[MethodRun], published: str | None, scale: str) ->
         figure_png(iou_bar_figure(runs, published, scale)), caption, f"Bars of IoU by class: {said}."
     )
     return (FigureGroup("iou", (picture,), caption),)
+
+
+def interval_figures(
+    comparison: Comparison | None, runs: Sequence[MethodRun], scale: str
+) -> tuple[FigureGroup, ...]:
+    """Differences with intervals: by metric to the best other method, and on mIoU to each other one."""
+    if comparison is None:
+        return ()
+    hero, rival, drawn = comparison.hero, comparison.rival, comparison.bootstrap
+    shown = f"{scale}; {seeds_text(runs)}"
+    unit = {"image": "images", "group": f"{comparison.group_title}s"}
+    metrics = {metric_title(d.metric): d for d in drawn.differences if not d.lower_is_better}
+    pictures = []
+    for title, of, differences in (
+        (f"{hero} against {rival} ({shown})", f"{hero} minus {rival}", metrics),
+        (f"{hero} against each other method ({shown})", f"mIoU of {hero} minus the other's", comparison.miou),
+    ):
+        known = {name: d.interval for name, d in differences.items() if d.interval is not None}
+        said = "; ".join(f"{name} {100 * i.low:.1f} to {100 * i.high:.1f}" for name, i in known.items())
+        alt = f"{of}, points, {LEVEL} % intervals: {said or 'not defined'}."
+        pictures.append(Picture(figure_png(interval_figure(differences, title, of, unit)), title, alt))
+    caption = (
+        f"Differences in points of IoU with {LEVEL} % intervals ({shown}; {drawn.resamples:,} paired "
+        f"resamples, seed {drawn.seed}). Dots: the difference as measured. Green: the interval lies above 0, "
+        "red: below, grey: it contains 0. Where there are two, the wider one decides and the other is faint. "
+        "Intervals cover which images were tested on, not the luck of a training."
+    )
+    several = pictures if len(comparison.miou) > 1 else pictures[:1]
+    return (FigureGroup("intervals", tuple(several), caption),)
 
 
 def _alt_validation(runs: Sequence[MethodRun]) -> str:

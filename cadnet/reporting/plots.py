@@ -21,8 +21,8 @@ from matplotlib.ticker import MaxNLocator
 
 from cadnet.evaluation.curves import Curve
 from cadnet.reporting.data import MethodRun, by_method
-from cadnet.reporting.published import published_name, published_results
-from cadnet.reporting.tables import metric_spread, metric_titles, table_title
+from cadnet.reporting.published import published_name
+from cadnet.reporting.tables import table_title
 
 COLOURS = {
     "CADNet": "#0b6e8f",
@@ -38,7 +38,7 @@ COLOURS = {
 FURTHER_COLOURS = ("#2f4b7c", "#c9a227", "#3f8f7f", "#a05d8c", "#55606b", "#b0653a")
 """For methods the paper does not have, in the order they appear."""
 
-INK, FAINT = "#2a3036", "#d9dee3"
+INK, FAINT, SOFT = "#2a3036", "#d9dee3", "#5b6570"
 PAPER_MARK = "paper, at its full scale"
 LEGEND_INSIDE = 4
 DASHES = ("-", "--", "-.", ":")
@@ -64,7 +64,7 @@ def figure_png(figure: Figure, dpi: int = 160) -> bytes:
 
 def validation_figure(runs: Sequence[MethodRun], scale: str) -> Figure:
     """Validation mIoU in % over epochs: the mean of a method's seeds, and each seed faintly behind it."""
-    figure, axes = _figure(table_title("Validation mIoU", scale, runs))
+    figure, axes = blank_figure(table_title("Validation mIoU", scale, runs))
     groups = by_method(runs)
     colours = method_colours(list(groups))
     for title, group in groups.items():
@@ -90,7 +90,7 @@ def loss_figure(run: MethodRun, scale: str) -> Figure:
     """
     if run.history is None:
         raise ValueError(f"{run.title}, seed {run.seed}, has no training history to draw")
-    figure, axes = _figure(f"Training loss of {run.title} ({scale}; seed {run.seed})")
+    figure, axes = blank_figure(f"Training loss of {run.title} ({scale}; seed {run.seed})")
     colour = method_colours([run.title])[run.title]
     parts = [str(column) for column in run.history if str(column).startswith("loss_")]
     # A single part is the total; drawn twice it would look like two losses that agree by a miracle.
@@ -109,7 +109,7 @@ def loss_figure(run: MethodRun, scale: str) -> Figure:
 
 def precision_recall_figure(curves: Mapping[str, Curve], name: str, title: str) -> Figure:
     """Precision over recall of every method for class ``name`` (paper Fig. 8, left)."""
-    figure, axes = _figure(title)
+    figure, axes = blank_figure(title)
     colours = method_colours(list(curves))
     for method, line in curves.items():
         recall, precision = np.array(line.recall), np.array(line.precision)
@@ -126,7 +126,7 @@ def precision_recall_figure(curves: Mapping[str, Curve], name: str, title: str) 
 
 def fscore_threshold_figure(curves: Mapping[str, Curve], name: str, title: str) -> Figure:
     """Fscore over the threshold of every method for class ``name`` (paper Fig. 8, right); dots: the best."""
-    figure, axes = _figure(title)
+    figure, axes = blank_figure(title)
     colours = method_colours(list(curves))
     for method, line in curves.items():
         axes.plot(line.thresholds, 100 * np.array(line.fscore), color=colours[method], label=method)
@@ -137,38 +137,8 @@ def fscore_threshold_figure(curves: Mapping[str, Curve], name: str, title: str) 
     return figure
 
 
-def iou_bar_figure(runs: Sequence[MethodRun], published: str | None, scale: str) -> Figure:
-    """IoU per class and mIoU in %: a bar per method with a whisker of one deviation, the paper's a line."""
-    groups = by_method(runs)
-    classes = runs[0].result.class_names
-    metrics = {m: t for m, t in metric_titles(classes).items() if m.startswith("iou_") or m == "miou"}
-    colours = method_colours(list(groups))
-    paper = published_results(published, classes) if published else pd.DataFrame()
-    height = 0.9 + len(metrics) * (0.22 * len(groups) + 0.2)
-    figure, axes = _figure(table_title("IoU by class", scale, runs), height=max(height, 3.2))
-    width = 0.8 / len(groups)
-    for row, (title, group) in enumerate(groups.items()):
-        name = published_name(title, list(paper.index))
-        for column, metric in enumerate(metrics):
-            place = column + (row - (len(groups) - 1) / 2) * width
-            ours = metric_spread(group, metric)
-            label = title if column == 0 else None
-            axes.barh(place, ours.mean or 0.0, width * 0.86, color=colours[title], label=label)
-            if ours.mean is not None and ours.std is not None:
-                axes.errorbar(ours.mean, place, xerr=ours.std, color=INK, linewidth=1, capsize=2)
-            if name and metric in paper:
-                ends = place + np.array([-0.43, 0.43]) * width
-                marks = PAPER_MARK if row == column == 0 else None
-                axes.plot(np.full(2, paper[metric][name]), ends, color=INK, linewidth=2, label=marks)
-    axes.set_yticks(range(len(metrics)), list(metrics.values()))
-    axes.invert_yaxis()
-    axes.set(xlabel="IoU, pooled over the test images (%)", xlim=(0, 100))
-    axes.grid(axis="y", visible=False)
-    _legend_below(figure, axes)
-    return figure
-
-
-def _figure(title: str, height: float = 3.5) -> tuple[Figure, Axes]:
+def blank_figure(title: str, height: float = 3.5) -> tuple[Figure, Axes]:
+    """A figure of one axes; what stands in brackets in ``title`` goes into a second line."""
     figure = Figure(figsize=(4.7, height), layout="constrained", facecolor="white")
     axes = figure.add_subplot()
     what, _, rest = title.partition(" (")
@@ -178,7 +148,7 @@ def _figure(title: str, height: float = 3.5) -> tuple[Figure, Axes]:
         "xytext": (0, 5),
         "textcoords": "offset points",
         "fontsize": 9,
-        "color": "#5b6570",
+        "color": SOFT,
     }
     axes.annotate("\n".join(lines), (0, 1), xycoords="axes fraction", va="bottom", **below)
     axes.grid(color=FAINT, linewidth=0.7)
@@ -208,12 +178,12 @@ def _legend(axes: Axes, loc: Any) -> None:
     figure = axes.figure
     if entries > LEGEND_INSIDE and isinstance(figure, Figure):
         figure.set_figheight(figure.get_figheight() + 0.2 * ((entries + 1) // 2))
-        _legend_below(figure, axes)
+        legend_below(figure, axes)
     elif entries:
         axes.legend(loc=loc, fontsize=9, framealpha=0.85, edgecolor="none")
 
 
-def _legend_below(figure: Figure, axes: Axes) -> None:
+def legend_below(figure: Figure, axes: Axes) -> None:
     """A legend under the axes in two columns, the paper's mark last."""
     entries = sorted(zip(*axes.get_legend_handles_labels(), strict=True), key=lambda e: e[1] == PAPER_MARK)
     handles, labels = zip(*entries, strict=True)

@@ -6,29 +6,69 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from cadnet.reporting.data import MethodRun, by_method
-from cadnet.reporting.tables import metric_spread, metric_titles
+from cadnet.evaluation.bootstrap import LEVEL, Interval
+from cadnet.reporting.comparison import choose_rival
+from cadnet.reporting.data import HERO, Comparison, MethodRun, by_method
+from cadnet.reporting.tables import MEANS, metric_spread, metric_titles
 
 MIN_SEEDS = 3
 """Below this many common seeds a difference is reported but not claimed."""
+NAMED_CLASSES = 6
+"""With more classes than this their leaders are counted, not listed."""
+
+Outcome = Literal["wins", "loses", "open", "alone"]
 
 
 @dataclass(frozen=True)
 class Verdict:
     """``outcome`` of the hero method on mIoU, one headline sentence and further sentences.
 
-    ``wins``/``loses``: ahead/behind the best other method on the mean and on every common seed, at least
-    :data:`MIN_SEEDS` of them. ``open``: anything between, or too few seeds. ``alone``: nothing to compare
-    with.
+    ``wins``/``loses``: ahead of/behind the best other method on every common seed, at least
+    :data:`MIN_SEEDS` of them, and with the whole bootstrap interval; a win further needs that no method has
+    a higher mean on the test images. ``open``: anything between, too few seeds, or no interval. ``alone``:
+    nothing to compare with.
     """
 
-    outcome: Literal["wins", "loses", "open", "alone"]
+    outcome: Outcome
     headline: str
     sentences: tuple[str, ...]
 
 
-def verdict(runs: Sequence[MethodRun], hero: str = "CADNet") -> Verdict:
+@dataclass(frozen=True)
+class _Case:
+    """What the verdict rests on: mean test mIoU (%) by method, gaps by common seed and interval in points."""
+
+    hero: str
+    rival: str
+    means: dict[str, float]
+    gaps: list[float]
+    interval: Interval | None
+
+    @property
+    def gap(self) -> float:
+        return self.means[self.hero] - self.means[self.rival]
+
+    @property
+    def first(self) -> str:
+        """The highest on the test images, the hero if it shares that place."""
+        return max(self.means, key=lambda title: (self.means[title], title == self.hero))
+
+    @property
+    def outcome(self) -> Outcome:
+        if len(self.gaps) < MIN_SEEDS or self.interval is None:
+            return "open"
+        if self.interval.low > 0 and min(self.gaps) > 0 and self.first == self.hero:
+            return "wins"
+        return "loses" if self.interval.high < 0 and max(self.gaps) < 0 else "open"
+
+
+def verdict(runs: Sequence[MethodRun], hero: str = HERO, comparison: Comparison | None = None) -> Verdict:
     """Compare ``hero`` with the best other method on pooled mIoU, then every metric of the table.
+
+    Args:
+        runs: scored networks.
+        hero: title of the method in question.
+        comparison: its bootstrap; without it nothing is claimed.
 
     Raises:
         ValueError: no runs.
@@ -36,19 +76,25 @@ def verdict(runs: Sequence[MethodRun], hero: str = "CADNet") -> Verdict:
     if not runs:
         raise ValueError("there are no runs to judge")
     groups = by_method(runs)
-    means = {title: metric_spread(group, "miou").mean for title, group in groups.items()}
-    others = {title: mean for title, mean in means.items() if title != hero and mean is not None}
-    if means.get(hero) is None or not others:
-        best = max(
-            (m for m in means.items() if m[1] is not None), key=lambda item: item[1] or 0, default=None
-        )
-        found = f"{best[0]} reaches {best[1]:.1f}\u00a0% mIoU; " if best else "No method has a defined mIoU; "
-        return Verdict("alone", f"{found}there is nothing to compare {hero} with.", ())
-    rival = max(others, key=lambda title: others[title])
-    gaps = seed_gaps(groups[hero], groups[rival], "miou")
-    gap = (means[hero] or 0.0) - others[rival]
-    outcome = _outcome(gap, gaps)
-    return Verdict(outcome, _headline(outcome, hero, rival, gap), _sentences(groups, hero, rival, gap, gaps))
+    known = {title: metric_spread(group, "miou").mean for title, group in groups.items()}
+    means = {title: mean for title, mean in known.items() if mean is not None}
+    chosen = choose_rival(groups, hero)
+    if chosen is None:
+        best = max(means, key=lambda title: means[title], default=None)
+        found = f"{best} reaches {means[best]:.1f}\u00a0% mIoU" if best else "No method has a defined mIoU"
+        return Verdict("alone", f"{found}; there is nothing to compare {hero} with.", ())
+    rival, basis = (comparison.rival, comparison.basis) if comparison else chosen
+    interval = comparison.bootstrap.difference("miou").interval if comparison else None
+    case = _Case(hero, rival, means, seed_gaps(groups[hero], groups[rival], "miou"), interval)
+    spreads = [metric_spread(groups[title], "miou") for title in (hero, rival)]
+    texts = [f"mIoU is {_value(spreads[0])} for {hero} and {_value(spreads[1])} for {rival}."]
+    texts += [
+        _on_interval(case, comparison),
+        *_on_seeds(case),
+        *_on_choice(case, basis),
+        _leaders(groups, hero),
+    ]
+    return Verdict(case.outcome, _headline(case), tuple(texts))
 
 
 def seed_gaps(one: Sequence[MethodRun], other: Sequence[MethodRun], metric: str) -> list[float]:
@@ -58,56 +104,115 @@ def seed_gaps(one: Sequence[MethodRun], other: Sequence[MethodRun], metric: str)
     return [100 * (a - b) for a, b in pairs if a is not None and b is not None]
 
 
-def _outcome(gap: float, gaps: Sequence[float]) -> Literal["wins", "loses", "open"]:
-    if len(gaps) < MIN_SEEDS:
-        return "open"
-    if gap > 0 and min(gaps) > 0:
-        return "wins"
-    return "loses" if gap < 0 and max(gaps) < 0 else "open"
+def interval_text(interval: Interval) -> str:
+    """An interval of a difference in points, such as ``25.3 to 34.6``."""
+    return f"{_points(100 * interval.low)} to {_points(100 * interval.high)}"
 
 
-def _headline(outcome: str, hero: str, rival: str, gap: float) -> str:
-    points = f"{abs(gap):.1f} points of mIoU"
-    if outcome == "wins":
-        return f"{hero} wins: {points} ahead of {rival}, the best other method."
-    if outcome == "loses":
-        return f"{hero} does not win: {points} behind {rival}."
-    side = "ahead of" if gap > 0 else "behind" if gap < 0 else "from"
-    return f"No claim yet: {hero} is {points} {side} {rival}, the best other method."
+def _headline(case: _Case) -> str:
+    points = f"{abs(case.gap):.1f} points of mIoU"
+    behind = [f"{LEVEL}\u00a0% interval {interval_text(case.interval)}"] if case.interval else []
+    stands = ", ".join([*behind, _seeds(len(case.gaps)).lower()])
+    if case.outcome in ("wins", "loses"):
+        side = "better" if case.outcome == "wins" else "worse"
+        return f"{case.hero} is {side} than {case.rival} by {points}, {stands}."
+    side = "ahead of" if case.gap > 0 else "behind" if case.gap < 0 else "from"
+    return f"No claim: {case.hero} is {points} {side} {case.rival} ({stands})."
 
 
-def _sentences(
-    groups: dict[str, list[MethodRun]], hero: str, rival: str, gap: float, gaps: Sequence[float]
-) -> tuple[str, ...]:
-    means = {title: metric_spread(group, "miou") for title, group in groups.items()}
-    texts = [f"mIoU is {_value(means[hero])} for {hero} and {_value(means[rival])} for {rival}."]
-    ahead = sum(g > 0 for g in gaps)
-    if len(gaps) < MIN_SEEDS:
-        texts.append(
-            f"{_seeds(len(gaps))} in common: too few for a claim: below {MIN_SEEDS} it may be chance."
-        )
+def _on_interval(case: _Case, comparison: Comparison | None) -> str:
+    if case.interval is None or comparison is None:
+        return "No interval over the test images was computed, so nothing is claimed."
+    drawn = comparison.bootstrap
+    miou = drawn.difference("miou")
+    images, groups = f"{drawn.images:,} test images", f"{drawn.groups} {comparison.group_title}s"
+    if miou.by_group is None:
+        unit, other = f"the {images}", ""
+        if drawn.groups == 1:
+            other = f" They are all of one {comparison.group_title}: of another one this says nothing."
+    elif miou.by_image is None:
+        unit, other = f"the {groups} that the {images} come from", ""
     else:
+        wide = case.interval == miou.by_group
+        unit, less = (f"the {groups}", "single images") if wide else (f"the {images}", f"the {groups}")
+        narrow = miou.by_image if wide else miou.by_group
+        other = f" Resampling {less} instead gives {interval_text(narrow)}; the wider interval decides."
+        other += f" {groups} are few: intervals over them are coarse and rather too narrow."
+    zero = ""
+    if case.interval.low <= 0 <= case.interval.high:
+        zero = " It contains 0: these images do not tell which of the two is better."
+    return (
+        f"The interval is of {drawn.resamples:,} paired resamples of {unit}, and {case.hero} is better in "
+        f"{100 * case.interval.wins:.1f}\u00a0% of them.{zero}{other}"
+    )
+
+
+def _on_seeds(case: _Case) -> list[str]:
+    if len(case.gaps) < MIN_SEEDS:
+        count = _seeds(len(case.gaps))
+        return [
+            f"{count} in common: too few for a claim, because a training too has its luck, which the test "
+            f"images do not show (at least {MIN_SEEDS})."
+        ]
+    ahead = sum(gap > 0 for gap in case.gaps)
+    texts = [
+        f"{case.hero} is ahead on {ahead} of {len(case.gaps)} common seeds (differences "
+        f"{_points(min(case.gaps), signed=True)} to {_points(max(case.gaps), signed=True)} points)."
+    ]
+    if 0 < ahead < len(case.gaps):
+        texts.append("The order changes with the seed, so it is not stable.")
+    return texts
+
+
+def _on_choice(case: _Case, basis: str) -> list[str]:
+    texts = []
+    if basis == "validation":
         texts.append(
-            f"{hero} is ahead on {ahead} of {len(gaps)} common seeds (differences {min(gaps):+.1f} to "
-            f"{max(gaps):+.1f} points)."
+            f"{case.rival} is the best other method by validation mIoU, which the test had no say in."
         )
-    leads = []
-    for metric, title in metric_titles(groups[hero][0].result.class_names).items():
+    elif basis == "test":
+        texts.append(
+            f"{case.rival} is the best other method on the test images themselves, because validation mIoU "
+            f"is not known of all; that choice favours {case.rival}, so the comparison is conservative."
+        )
+    if case.first not in (case.hero, case.rival):
+        points = case.means[case.first] - case.means[case.hero]
+        if points > 0:
+            texts.append(f"On the test images {case.first} is {points:.1f} points ahead of {case.hero}.")
+    return texts
+
+
+def _leaders(groups: dict[str, list[MethodRun]], hero: str) -> str:
+    names = groups[hero][0].result.class_names
+    leads: dict[str, tuple[str, float]] = {}
+    for metric in metric_titles(names):
         scores = {name: metric_spread(group, metric).mean for name, group in groups.items()}
         known = {name: score for name, score in scores.items() if score is not None}
         if known:
-            best = max(known, key=lambda name: known[name])
-            leads.append(f"{title}: {best} ({known[best]:.1f}\u00a0%)")
-    texts.append("Best by metric, mean over seeds: " + "; ".join(leads) + ".")
-    if gap > 0 and ahead < len(gaps):
-        texts.append("The order changes with the seed, so the lead is not stable.")
-    return tuple(texts)
+            best = max(known.values())
+            first = [name for name, score in known.items() if score == best]
+            leads[metric] = first[0] if len(first) == 1 else "shared", best
+    named = {m: t for m, t in metric_titles(names).items() if m in MEANS or len(names) <= NAMED_CLASSES}
+    parts = [f"{title}: {leads[m][0]} ({leads[m][1]:.1f}\u00a0%)" for m, title in named.items() if m in leads]
+    text = "Best by metric, mean over seeds: " + "; ".join(parts) + "."
+    if len(names) > NAMED_CLASSES:
+        scored = {name: leads[f"iou_{name}"][0] for name in names if f"iou_{name}" in leads}
+        won = sum(title == hero for title in scored.values())
+        lost = [name for name, title in scored.items() if title != hero]
+        text += f" {hero} has the highest IoU in {won} of {len(scored)} classes"
+        text += f"; not in {', '.join(lost)}." if lost and won else "."
+    return text
 
 
 def _value(value: object) -> str:
     mean, std = getattr(value, "mean", None), getattr(value, "std", None)
     text = "not defined" if mean is None else f"{mean:.1f}\u00a0%"
     return text if std is None else f"{text} (± {std:.1f} over seeds)"
+
+
+def _points(value: float, *, signed: bool = False) -> str:
+    # Rounded first, so that a small negative number is not written as minus zero.
+    return f"{round(value, 1) + 0.0:{'+' if signed else ''}.1f}".replace("-", "\u2212")
 
 
 def _seeds(count: int) -> str:

@@ -16,8 +16,9 @@ from cadnet.evaluation.complexity import count_macs, count_parameters
 from cadnet.evaluation.result import EvaluationResult
 from cadnet.files import read_json, write_bytes
 from cadnet.models.weights import load_model
+from cadnet.reporting.comparison import compare_methods, interval_table
 from cadnet.reporting.data import DatasetReport, Efficiency, Link, MethodRun, ReportData, by_method
-from cadnet.reporting.figures import curve_figures, iou_figures, training_figures
+from cadnet.reporting.figures import curve_figures, interval_figures, iou_figures, training_figures
 from cadnet.reporting.html import write_report
 from cadnet.reporting.tables import (
     differing_settings,
@@ -30,7 +31,8 @@ from cadnet.tracking import collect_provenance, invocation_key, open_tracker
 from cadnet.types import SPLITS
 from pipelines.cells import PARAMS, REPORTS, CellName, cells, dataset_folder
 from pipelines.stages.command import run_stage
-from pipelines.stages.sheets import comparison_pictures
+from pipelines.stages.evaluate import SPLIT, read_counts
+from pipelines.stages.sheets import sample_pictures
 
 PAPER = Path("params/paper.yaml")
 
@@ -44,6 +46,17 @@ def heading(name: str, params: DatasetParams) -> tuple[str, str | None]:
     if isinstance(params, MvtecAdParams):
         return "MVTec AD", "table5_mvtec"
     return name, None
+
+
+def part_titles(params: DatasetParams) -> tuple[str, str]:
+    """Return what a dataset's columns ``group`` and ``subset`` hold, in the singular."""
+    if isinstance(params, SynLCDParams):
+        return "display pattern", "subset"
+    if isinstance(params, PkuPcbParams):
+        return "photograph", "board"
+    if isinstance(params, MvtecAdParams):
+        return "photograph", "category"
+    return "group", "product group"
 
 
 def report(params: ProjectParams) -> None:
@@ -61,18 +74,28 @@ def _dataset_report(name: str, params: ProjectParams) -> DatasetReport:
     enabled = [cell for cell in cells(params) if cell.dataset == name]
     title, published = heading(name, params.datasets[name])
     sizes = {split: int((dataset.manifest["split"] == split).sum()) for split in SPLITS}
+    runs = [_method_run(cell, params, dataset) for cell in enabled]
+    pictures = sample_pictures(dataset, enabled, params)
+    group_title, subset_title = part_titles(params.datasets[name])
+    counts = [read_counts(cell.evaluation / "counts.npz") for cell in enabled]
+    groups = dataset.split(SPLIT)["group"].astype(str).iloc[counts[0].index].tolist()
+    comparison = compare_methods(runs, counts, groups, group_title=group_title)
+    links = [Link(f"Table ({kind})", f"tables/{name}.{kind}") for kind in ("csv", "md")]
+    if comparison is not None:
+        links.append(Link("Differences and intervals (csv)", f"tables/{name}-intervals.csv"))
     return DatasetReport(
         title=title,
-        runs=[_method_run(cell, params, dataset) for cell in enabled],
+        runs=runs,
         published=published,
         differences=_differences(name, params),
         sizes=sizes,
         digest=dataset.digest,
-        overlays=comparison_pictures(dataset, enabled, params),
-        links=[
-            Link(f"{what} ({kind})", f"tables/{name}.{kind}")
-            for what, kind in (("Table", "csv"), ("Table", "md"))
-        ],
+        overlays=pictures.overlays,
+        maps=pictures.maps,
+        comparison=comparison,
+        group_title=group_title,
+        subset_title=subset_title,
+        links=links,
     )
 
 
@@ -128,6 +151,8 @@ def _write_tables(name: str, part: DatasetReport, scale: str) -> None:
     classes = part.runs[0].result.class_names
     title = table_title(part.title, scale, part.runs)
     write_table(REPORTS / "tables" / name, table, results_markdown(table, title, classes, part.differences))
+    if part.comparison is not None:
+        write_table(REPORTS / "tables" / f"{name}-intervals", interval_table(part.comparison))
 
 
 def _write_plots(name: str, part: DatasetReport, scale: str) -> None:
@@ -136,9 +161,10 @@ def _write_plots(name: str, part: DatasetReport, scale: str) -> None:
         "training": training_figures(groups, scale),
         "curves": curve_figures(groups, scale),
         "iou": iou_figures(part.runs, part.published, scale),
+        "intervals": interval_figures(part.comparison, part.runs, scale),
     }
     pictures = {kind: [p for group in found for p in group.pictures] for kind, found in figures.items()}
-    pictures["overlays"] = list(part.overlays)
+    pictures |= {"overlays": list(part.overlays), "maps": list(part.maps)}
     for kind, found in pictures.items():
         for number, picture in enumerate(found, start=1):
             write_bytes(REPORTS / "plots" / name / f"{kind}-{number}.png", picture.png)
@@ -169,6 +195,8 @@ def _track(params: ProjectParams, datasets: Sequence[DatasetReport]) -> None:
         parent = tracker.open_parent(key, experiment, provenance)
         parent.log_table(results_table(part.runs, part.published, params.run.scale), "tables/results.json")
         parent.log_artifact(REPORTS / "tables" / f"{name}.md", "tables")
+        if part.comparison is not None:
+            parent.log_table(interval_table(part.comparison), "tables/intervals.json")
         parent.log_artifacts(REPORTS / "plots" / name, "plots")
         parent.log_artifact(REPORTS / "index.html", "report")
         tracker.settle_parent(parent)

@@ -10,6 +10,7 @@ import pytest
 from report_fakes import SCALE, fake_row, fake_run, fake_runs
 
 from cadnet.evaluation.curves import curve
+from cadnet.reporting.bars import iou_bar_figure
 from cadnet.reporting.data import by_method
 from cadnet.reporting.figures import curve_figures, iou_figures, training_figures
 from cadnet.reporting.overlays import (
@@ -27,10 +28,8 @@ from cadnet.reporting.overlays import (
 )
 from cadnet.reporting.plots import (
     COLOURS,
-    PAPER_MARK,
     figure_png,
     fscore_threshold_figure,
-    iou_bar_figure,
     loss_figure,
     method_colours,
     precision_recall_figure,
@@ -149,14 +148,6 @@ def test_curves_draw_the_numbers_and_say_so_when_there_are_none() -> None:
     assert drawn[1].get_label() == "FCN, AP not defined"
     fscore = fscore_threshold_figure(lines, "line", "Line (scale; seed 0)").axes[0].lines
     assert np.asarray(fscore[0].get_ydata()).max() == pytest.approx(600 / 7)
-
-
-def test_bars_carry_the_papers_marks() -> None:
-    figure = iou_bar_figure(fake_runs(1), "table3_synlcd", SCALE)
-    marks = [line.get_xdata()[0] for line in figure.axes[0].lines]
-    assert 94.02 in marks and 83.78 in marks
-    assert PAPER_MARK in [text.get_text() for text in figure.legends[0].get_texts()]
-    assert not iou_bar_figure(fake_runs(1), None, SCALE).axes[0].lines
 
 
 def test_long_legends_go_below_the_axes() -> None:

@@ -21,7 +21,6 @@ from cadnet.reporting.tables import (
     table_title,
     write_table,
 )
-from cadnet.reporting.verdict import seed_gaps, verdict
 
 
 def run_with(title: str, seed: int, line: int, abpt: int) -> MethodRun:
@@ -122,54 +121,3 @@ def test_differing_settings_are_flat_and_named() -> None:
     ours = {"train": {"epochs": 10, "crop": 128}, "edges": (1, 2), "extra": True}
     paper = {"train": {"epochs": 30, "crop": 128}, "edges": [1, 2]}
     assert differing_settings(ours, paper) == ["extra: True (paper: not set)", "train.epochs: 10 (paper: 30)"]
-
-
-def case(*pairs: tuple[int, int]) -> list[MethodRun]:
-    """CADNet against SegFormer, one pair of IoUs per seed, and a weaker third."""
-    runs = [run_with("CADNet", s, a, a) for s, (a, _) in enumerate(pairs)]
-    runs += [run_with("SegFormer", s, b, b) for s, (_, b) in enumerate(pairs)]
-    return [*runs, run_with("FCN", 0, 5, 5)]
-
-
-def test_verdict_claims_only_what_every_seed_says() -> None:
-    won = verdict(case((80, 70), (75, 70), (72, 70)))
-    assert won.outcome == "wins"
-    assert won.headline == "CADNet wins: 5.7 points of mIoU ahead of SegFormer, the best other method."
-    assert "ahead on 3 of 3 common seeds (differences +2.0 to +10.0 points)" in " ".join(won.sentences)
-
-    lost = verdict(case((60, 70), (65, 70), (69, 70)))
-    assert lost.outcome == "loses"
-    assert "does not win: 5.3 points of mIoU behind SegFormer" in lost.headline
-
-    mixed = verdict(case((80, 70), (75, 70), (69, 70)))
-    assert mixed.outcome == "open"
-    assert mixed.headline.startswith("No claim yet: CADNet is 4.7 points of mIoU ahead of SegFormer")
-    assert "The order changes with the seed" in mixed.sentences[-1]
-
-
-def test_verdict_needs_enough_seeds() -> None:
-    few = verdict(case((90, 10), (90, 10)))
-    assert few.outcome == "open"
-    assert "2 seeds in common: too few for a claim" in " ".join(few.sentences)
-    unpaired = [run_with("CADNet", 0, 80, 80), run_with("SegFormer", 1, 70, 70)]
-    assert "No seed in common" in " ".join(verdict(unpaired).sentences)
-
-
-def test_verdict_names_the_best_by_metric() -> None:
-    runs = [run_with("CADNet", 0, 80, 40), run_with("SegFormer", 0, 70, 45)]
-    text = " ".join(verdict(runs).sentences).replace("\u00a0", " ")
-    assert "IoU line: CADNet (80.0 %); IoU abpt: SegFormer (45.0 %)" in text
-
-
-def test_verdict_without_a_rival() -> None:
-    alone = verdict([run_with("SegFormer", 0, 50, 50)])
-    assert alone.outcome == "alone"
-    assert "SegFormer reaches 50.0" in alone.headline and "nothing to compare CADNet with" in alone.headline
-    with pytest.raises(ValueError, match="no runs"):
-        verdict([])
-
-
-def test_seed_gaps_pair_by_seed() -> None:
-    one = [run_with("CADNet", 2, 80, 80), run_with("CADNet", 0, 60, 60)]
-    other = [run_with("SegFormer", 0, 50, 50), run_with("SegFormer", 1, 10, 10)]
-    assert seed_gaps(one, other, "miou") == pytest.approx([10])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -24,6 +25,7 @@ _COST_TITLES = {
     "peak_memory_mb": "Peak MB",
 }
 _ABSENT = "–"
+_VERSUS = "vs "
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def _grid(experiment: str, block: Block, metrics: Sequence[str]) -> Grid:
     for metric in metrics:
         unit, arrow = " %" if is_ratio(metric) else "", "↓" if lower_is_better(metric) else "↑"
         header.append(f"{metric}{unit} {arrow}")
-        header += ["vs best other"] * others + ["vs CADNet"] * reference
+        header += [f"{_VERSUS}best other"] * others + [f"{_VERSUS}CADNet"] * reference
     rows = []
     for row in block.rows:
         cells = [f"{row.method} ({row.settings})" if row.settings else row.method, str(len(row.runs))]
@@ -148,20 +150,59 @@ def _markdown(grid: Grid) -> str:
 
 
 def _drawn(grid: Grid, width: int) -> str:
+    """Draw a table; what is too wide goes on below, so that no number is broken."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    for index, title in enumerate(grid.header):
-        table.add_column(Text(title), justify="left" if index < grid.left else "right", overflow="fold")
-    for number, cells in enumerate(grid.rows):
-        table.add_row(*map(Text, cells), style="bold" if number == 0 and len(grid.rows) > 1 else None)
     console = Console(file=io.StringIO(), force_terminal=True, width=width, highlight=False)
+    columns = list(zip(grid.header, *grid.rows, strict=True))
     with console.capture() as capture:
-        console.print(table)
+        for panel in _panels(columns, grid.left, width):
+            table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+            for index in panel:
+                side: Literal["left", "right"] = "left" if index < grid.left else "right"
+                table.add_column(Text(_wrapped(columns[index])), justify=side, no_wrap=True)
+            for number, cells in enumerate(grid.rows):
+                best = number == 0 and len(grid.rows) > 1
+                table.add_row(*(Text(cells[index]) for index in panel), style="bold" if best else None)
+            console.print(table)
     return capture.get().strip("\n")
+
+
+def _wrapped(column: Sequence[str]) -> str:
+    """A column's title in as many lines as keep it as narrow as its cells."""
+    title, *cells = column
+    return "\n".join(textwrap.wrap(title, max(map(len, [*cells, *title.split()]))))
+
+
+def _panels(columns: Sequence[Sequence[str]], left: int, width: int) -> list[list[int]]:
+    """Numbers of the columns drawn beside each other; the first ``left`` are in every panel.
+
+    A metric and its differences stay together where the width allows it.
+    """
+    fixed = list(range(left))
+
+    def fits(panel: Sequence[int]) -> bool:
+        return width >= sum(
+            3 + max(map(len, [*_wrapped(columns[i]).splitlines(), *columns[i][1:]])) for i in panel
+        )
+
+    groups: list[list[int]] = []
+    for index in range(left, len(columns)):
+        if groups and columns[index][0].startswith(_VERSUS):
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    panels = [fixed]
+    for group in groups:
+        for part in [group] if fits(fixed + group) else [[index] for index in group]:
+            if panels[-1] == fixed or fits(panels[-1] + part):
+                panels[-1] = panels[-1] + part
+            else:
+                panels.append(fixed + part)
+    return panels
 
 
 def _csv(experiment: str, comparison: Comparison) -> str:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from cadnet.tracking.cells import TAG_COMMIT, TAG_DATASET_DIGEST
 from cadnet.tracking.tracker import RunRecord
 
-_NO_SETTINGS = ("method.title", "evaluate.batch_size", "evaluate.overlays")
-"""Parameters that change no number of a run."""
+_DECISIVE = ("method.", "train.", "evaluate.thresholds")
+"""How the parameters begin that decide numbers; the others of the evaluation only arrange them."""
 
 
 class Terms(NamedTuple):
@@ -31,17 +31,14 @@ def terms_of(run: RunRecord) -> Terms:
 
 
 def settings_of(run: RunRecord) -> tuple[tuple[str, str], ...]:
-    """The parameters that decide a run's numbers: not its title, nor recipes of other methods.
-
-    Those without a dot are the seed, which is counted apart, and copies under short names.
-    """
+    """The parameters that decide a run's numbers, not its seed, its title or recipes of other methods."""
     own = f"train.recipes.{run.params.get('method.recipe', '')}."
     return tuple(
         sorted(
             (key, value)
             for key, value in run.params.items()
-            if "." in key
-            and key not in _NO_SETTINGS
+            if key.startswith(_DECISIVE)
+            and key != "method.title"
             and (not key.startswith("train.recipes.") or key.startswith(own))
         )
     )

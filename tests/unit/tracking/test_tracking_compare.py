@@ -6,17 +6,14 @@ import csv
 import io
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from cadnet.cli import app
-from cadnet.tracking import Cell, MlflowTracker, Provenance, RunRecord, TrackingError
-from cadnet.tracking.compare import compare_runs
+from cadnet.tracking import Cell, MlflowTracker, Provenance, TrackingError
 from cadnet.tracking.compare_command import compare
-from cadnet.tracking.metric_names import full_name, is_ratio, lower_is_better
 from cadnet.tracking.store import resolve_store
 
 EXPERIMENT = "cadnet/synlcd/supervised"
@@ -149,84 +146,6 @@ def test_a_terminal_gets_a_drawn_table_of_its_width(store: Path) -> None:
     text = compare(EXPERIMENT, ["miou"], scale=SMALL, digest="aaaa", store=str(store), width=120)
     assert "\x1b[1m" in text and "─" in text and "60.00 ± 10.00" in text
     assert max(len(line) for line in text.splitlines() if "\x1b" not in line) <= 120
-
-
-def record(method: str, seed: int, value: float, time: int = 0, **more: object) -> RunRecord:
-    tags = {"cadnet.kind": "cell", "method": method, "seed": str(seed), "scale": "s"}
-    run = RunRecord(f"{method}{seed}{time}", "", "FINISHED", time, metrics={"m": value}, tags=tags)
-    return replace(run, **more)
-
-
-def test_settings_are_rows_of_their_own_named_by_what_differs() -> None:
-    common = {"method.loss": "ce", "method.recipe": "sgd", "train.recipes.sgd.lr": "0.1", "lr": "0.1"}
-    faster = common | {"train.recipes.sgd.lr": "0.2", "lr": "0.2"}
-    # What another method's recipe says, a title and short copies make no difference.
-    same = common | {"train.recipes.adamw.lr": "9", "method.title": "A", "lr": "7", "seed": "1"}
-    runs = [record("a", 0, 1.0, params=common), record("a", 1, 3.0, params=same)]
-    runs += [record("a", 0, 9.0, params=faster), record("cadnet", 0, 4.0)]
-    (block,) = compare_runs(runs, ["m"]).blocks
-    assert [(row.method, row.settings, row.spreads["m"].mean) for row in block.rows] == [
-        ("a", "lr=0.2", 9.0), ("cadnet", "", 4.0), ("a", "lr=0.1", 2.0),
-    ]  # fmt: skip
-    # CADNet is held against the best row of another method.
-    assert block.rows[1].to_best == {"m": -5.0}
-    assert block.rows[0].to_best == {"m": 5.0}
-
-
-def test_the_newest_run_of_a_cell_counts_in_any_order() -> None:
-    runs = [record("a", 0, 1.0, time=1), record("a", 0, 3.0, time=3), record("a", 0, 2.0, time=2)]
-    comparison = compare_runs(runs, ["m"])
-    assert comparison.blocks[0].rows[0].spreads["m"] == (3.0, None, 1)
-    assert comparison.ignored == {"superseded": 2}
-    marked = replace(runs[1], tags=runs[1].tags | {"cadnet.superseded_fingerprint": "f"})
-    assert compare_runs([marked, runs[0]], ["m"]).blocks[0].rows[0].spreads["m"].mean == 1.0
-
-
-def test_cadnet_is_the_newest_of_its_rows() -> None:
-    runs = [record("cadnet", 0, 9.0, time=1, params={"method.loss": "ce"})]
-    runs += [record("cadnet", 0, 5.0, time=2, params={"method.loss": "bcl"}), record("a", 0, 4.0)]
-    rows = {(row.method, row.settings): row for row in compare_runs(runs, ["m"]).blocks[0].rows}
-    assert rows["a", ""].to_reference == {"m": -1.0}
-    assert rows["a", ""].to_best == {"m": -5.0}
-    assert rows["cadnet", "loss=ce"].to_reference == {"m": 4.0}
-
-
-def test_variants_are_blocks_and_unequal_terms_are_noted() -> None:
-    def tagged(run: RunRecord, **tags: str) -> RunRecord:
-        return replace(run, tags=run.tags | tags)
-
-    labelled = [tagged(record("a", 0, 1.0), variant="label10"), tagged(record("a", 0, 2.0), variant="label5")]
-    assert len(compare_runs(labelled, ["m"]).blocks) == 2
-    unequal = [
-        tagged(record("a", 0, 1.0, params={"train.epochs": "5"}), gpu="none", git_dirty="true"),
-        tagged(record("b", 0, 2.0, params={"train.epochs": "30"}), device="H200", gpu="H200"),
-    ]
-    assert compare_runs(unequal, ["m"]).blocks[0].notes == (
-        "train.epochs differs: 30 (b); 5 (a)",
-        "speed was measured on: CPU (a); H200 (b)",
-        "1 of 2 runs are from a work tree with uncommitted changes",
-    )
-
-
-def test_names_say_direction_and_unit() -> None:
-    lower = ("test_escape", "test_overkill", "loss_ce", "best_loss", "cost_latency_ms", "train_seconds")
-    assert all(map(lower_is_better, lower))
-    assert not any(map(lower_is_better, ("test_miou", "val_macc", "cost_pairs_per_second", "test_ap_line")))
-    assert is_ratio("test_iou_line") and is_ratio("best_val_miou") and is_ratio("test_escape")
-    assert not is_ratio("loss_contrastive") and not is_ratio("cost_params_m")
-
-
-def test_short_names_are_completed_and_near_ones_given() -> None:
-    known = ["test_miou", "val_miou", "test_macc", "loss", "cost_params_m"]
-    assert [full_name(name, known) for name in ("miou", "loss", "val_miou", "params_m")] == [
-        "test_miou", "loss", "val_miou", "cost_params_m",
-    ]  # fmt: skip
-    with pytest.raises(
-        TrackingError, match="no run of the experiment has a metric 'mio'; near it: test_miou"
-    ):
-        full_name("mio", known)
-    with pytest.raises(TrackingError, match="there are: cost_params_m, loss"):
-        full_name("xyz", known)
 
 
 def test_a_filter_that_leaves_nothing_says_what_there_is(store: Path) -> None:

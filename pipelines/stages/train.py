@@ -12,6 +12,7 @@ import cadnet
 from cadnet.config import ProjectParams
 from cadnet.datasets.manifest import DatasetError, open_dataset
 from cadnet.files import atomic_directory, atomic_path, read_json, tree_digest, value_digest
+from cadnet.tracking.cost import comparable_params
 from cadnet.tracking.model_logging import log_model
 from cadnet.tracking.stage import track_stage
 from cadnet.tracking.tracker import Run, metric_points
@@ -63,14 +64,22 @@ def train(cell: CellName, params: ProjectParams) -> None:
         cell.tracked(params.run.scale),
         fingerprint,
         stage="train",
-        params={"method": job.method.model_dump(), "train": job.train.model_dump(), "seed": cell.seed},
+        params={
+            "method": job.method.model_dump(),
+            "train": job.train.model_dump(),
+            "seed": cell.seed,
+            **comparable_params(job.method, job.train),
+        },
         restart=not (work / STATE_FILE).is_file(),
     ) as run:
         run.log_dataset(cell.dataset, job.dataset.digest, str(job.dataset.root))
         result = fit(job, work, CACHE, on_epoch=lambda row: log_epoch(run, row), metadata=metadata)
         publish(cell, work, result)
         log_model(run, *(cell.model / name for name in MODEL_FILES))
-        run.log_metrics(metric_points(numbers({f"best_{k}": v for k, v in result.best.items()})))
+        best = {f"best_{k}": v for k, v in result.best.items() if k.startswith(("epoch", "val_"))}
+        run.log_metrics(metric_points(numbers(best)))
+        seconds = sum(float(row["train_seconds"] or 0) for row in result.history)
+        run.log_metrics([("cost_train_seconds", seconds, None)])
 
 
 def refuse_invalid(dataset: str) -> None:

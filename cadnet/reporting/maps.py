@@ -12,6 +12,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
+from matplotlib.patheffects import withStroke
 
 from cadnet.losses.contrastive import MARGIN_NG, MARGIN_OK
 from cadnet.reporting.overlays import error_map, error_pixels, truth_map
@@ -112,9 +113,8 @@ def _draw(axes: Sequence[Axes], row: MapRow, scale: Normalize) -> None:
     axes[_PROBABILITY].imshow(row.probability, cmap="magma", vmin=0, vmax=1, **look)
     axes[5].imshow(error_map(row.truth, row.prediction), **look)
     wrong = error_pixels(row.truth, row.prediction)
-    axes[5].text(
-        0.02, 0.98, f"Err {wrong}", transform=axes[5].transAxes, va="top", fontsize=10, color="#ffd600"
-    )  # fmt: skip
+    text = axes[5].text(0.02, 0.98, f"Err {wrong}", transform=axes[5].transAxes, va="top", fontsize=10)
+    text.set(color="#ffd600", path_effects=[withStroke(linewidth=2, foreground="black")])
     for place in axes:
         place.set_axis_off()
 

@@ -151,8 +151,8 @@ def _on_seeds(case: _Case) -> list[str]:
     if len(case.gaps) < MIN_SEEDS:
         count = _seeds(len(case.gaps))
         return [
-            f"{count} in common: too few for a claim, because a training too has its luck, which the test "
-            f"images do not show (at least {MIN_SEEDS})."
+            f"{count} in common: too few for a claim, which takes {MIN_SEEDS}, because a training too has "
+            "its luck, which the test images do not show."
         ]
     ahead = sum(gap > 0 for gap in case.gaps)
     texts = [

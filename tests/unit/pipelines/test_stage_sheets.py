@@ -1,0 +1,84 @@
+"""Pictures of test samples: whose maps are shown, and what a prediction holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from cadnet.config import ProjectParams, load_params
+from cadnet.datasets.cache import decode_split
+from cadnet.datasets.device import DevicePairs
+from cadnet.datasets.manifest import open_dataset
+from cadnet.evaluation.contrast import contrast_edges
+from cadnet.files import read_json
+from cadnet.models.factory import build_model
+from cadnet.models.weights import save_weights
+from pipelines.cells import CACHE, CellName
+from pipelines.stages.evaluate import evaluate
+from pipelines.stages.report import part_titles
+from pipelines.stages.sheets import predict, sample_pictures
+from tests.fakes import CLASSES
+
+METHODS = ("segformer", "cadnet")
+
+
+@pytest.fixture
+def params(project: Path) -> ProjectParams:
+    """The project's parameters, with both methods scored from random weights."""
+    params = load_params(project / "params.yaml")
+    digest = open_dataset(Path("datasets/synlcd")).digest
+    for name in METHODS:
+        torch.manual_seed(0)
+        metadata = {"fingerprint": "f" * 64, "dataset": {"digest": digest}, "method": name, "seed": 0}
+        save_weights(
+            CellName("synlcd", name, 0).model, build_model(name, 2), name=name, num_classes=2,
+            class_names=CLASSES, metadata=metadata,
+        )  # fmt: skip
+        evaluate(CellName("synlcd", name, 0), params)
+    return params
+
+
+def test_maps_are_of_the_first_siamese_method(params: ProjectParams) -> None:
+    dataset = open_dataset(Path("datasets/synlcd"))
+    cells = [CellName("synlcd", name, 0) for name in METHODS]
+    pictures = sample_pictures(dataset, cells, params)
+    (maps,) = pictures.maps
+    assert "DistMap and defect probability of CADNet" in maps.caption
+    assert params.run.scale in maps.caption and "seed 0" in maps.caption and "the median" in maps.caption
+    assert "largest feature distance" in maps.alt
+    for picture in (maps, *pictures.overlays):
+        assert cv2.imdecode(np.frombuffer(picture.png, np.uint8), cv2.IMREAD_COLOR) is not None
+    assert "SegFormer, CADNet" in pictures.overlays[0].alt
+    assert sample_pictures(dataset, cells[:1], params).maps == []
+
+    pairs, index = DevicePairs(decode_split(dataset, "test", CACHE)), torch.tensor([0, 3])
+    plain, seen = (predict(cell, pairs, index) for cell in cells)
+    assert plain.distance is None
+    assert seen.distance is not None and seen.distance.shape == (2, 8, 8) and (seen.distance >= 0).all()
+    assert seen.labels.shape == seen.probability.shape == (2, 32, 32)
+    assert seen.probability.min() >= 0 and seen.probability.max() <= 1
+    # What is called background is more likely so than any one defect class, so at most two thirds defect.
+    assert (seen.probability[seen.labels == 0] <= 2 / 3 + 1e-6).all()
+
+
+def test_evaluation_measures_contrast(params: ProjectParams) -> None:
+    assert params.evaluate.contrast_bins == 3
+    folder = CellName("synlcd", "cadnet", 0).evaluation
+    images = pd.read_csv(folder / "images.csv")
+    assert images["contrast"].notna().tolist() == images["has_defect"].astype(bool).tolist()
+    # Bright bars and dark squares on a clean copy of the reference.
+    assert (images["contrast"].dropna() > 20).all()
+    result = read_json(folder / "result.json")
+    assert tuple(result["contrast_edges"]) == contrast_edges(images["contrast"].to_numpy(), 3)
+    parts = [part for part in result["slices"] if part["by"] == "defect contrast"]
+    assert sum(part["metrics"]["images"] for part in parts) == int(images["has_defect"].sum())
+
+
+def test_groups_and_subsets_have_readable_names(project: Path) -> None:
+    params = load_params(project / "params.yaml")
+    assert part_titles(params.datasets["synlcd"]) == ("display pattern", "subset")

@@ -22,6 +22,7 @@ from cadnet.evaluation.result import EvaluationResult, evaluation_result, per_im
 from cadnet.files import atomic_directory, atomic_path, write_json
 from cadnet.models.tensors import WeightsError
 from cadnet.models.weights import ModelDescription, load_model
+from cadnet.tracking.cost import measure_cost
 from cadnet.tracking.stage import track_stage
 from cadnet.tracking.tracker import metric_points
 from cadnet.writing.progress import open_progress
@@ -64,6 +65,10 @@ def evaluate(cell: CellName, params: ProjectParams) -> None:
         )
         run.log_metrics(metric_points({f"test_{name}": value for name, value in result.scalars().items()}))
         run.log_metrics([("eval_pairs_per_second", speed, None)])
+        row = decoded.rows.iloc[0]
+        cost = measure_cost(model, (int(row["height"]), int(row["width"])), device, pairs_per_second=speed)
+        run.log_metrics(metric_points(cost.metrics()))
+        run.set_tags({"device": _device_name(device)})
         run.log_table(pd.DataFrame([result.scalars()]), "tables/test_metrics.json")
         run.log_artifacts(cell.evaluation, "evaluation")
     shutil.rmtree(CHECKPOINTS / cell.path, ignore_errors=True)

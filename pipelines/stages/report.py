@@ -193,13 +193,32 @@ def _track(params: ProjectParams, datasets: Sequence[DatasetReport]) -> None:
     for name, part in zip(params.run.datasets, datasets, strict=True):
         experiment = CellName(name, params.run.methods[0], params.run.seeds[0]).tracked("").experiment
         parent = tracker.open_parent(key, experiment, provenance)
+        markdown = (REPORTS / "tables" / f"{name}.md").read_text("utf-8")
+        # MLflow's page draws the note as the run's description.
+        parent.set_tags({"dataset": name, "scale": params.run.scale, "mlflow.note.content": markdown})
         parent.log_table(results_table(part.runs, part.published, params.run.scale), "tables/results.json")
+        parent.log_table(_run_table(part.runs), "tables/runs.json")
         parent.log_artifact(REPORTS / "tables" / f"{name}.md", "tables")
         if part.comparison is not None:
             parent.log_table(interval_table(part.comparison), "tables/intervals.json")
         parent.log_artifacts(REPORTS / "plots" / name, "plots")
         parent.log_artifact(REPORTS / "index.html", "report")
         tracker.settle_parent(parent)
+
+
+def _run_table(runs: Sequence[MethodRun]) -> pd.DataFrame:
+    """Which tracked run each row of the table is from; cells that were up to date have an older parent."""
+    return pd.DataFrame(
+        [
+            {
+                "method": run.title,
+                "seed": run.seed,
+                "run_id": run.mlflow_run_id,
+                "miou": run.result.metrics.miou,
+            }
+            for run in runs
+        ]
+    )
 
 
 def main() -> None:

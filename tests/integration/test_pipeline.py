@@ -79,7 +79,7 @@ def test_metrics_are_what_the_counts_reduce_to(finished: Finished, method: str) 
     truth = counts.pooled.sum(axis=1)
     assert tuple(truth[1:]) == tuple(rows[f"n_{name}"].sum() for name in dataset.classes)
     edges = finished.project.params()["evaluate"]["defect_sizes"]
-    images = pd.read_csv(folder / "images.csv", float_precision="round_trip")
+    images = pd.read_csv(folder / "images.csv")
     assert images["contrast"].notna().tolist() == rows["has_defect"].tolist()
     again = evaluation_result(counts, dataset.classes, rows, edges, contrast=images["contrast"].to_numpy())
     assert EvaluationResult.from_dict(read_json(folder / "result.json")) == again

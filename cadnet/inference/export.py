@@ -122,7 +122,8 @@ def _write(
     except Exception as error:  # the exporter raises errors of many kinds, which all mean the same here
         name = type(plain.model).__name__
         cure = "; export it for one size (dynamic=False)" if dynamic else ""
-        raise ExportError(f"{name} cannot be written as ONNX: {error}{cure}") from error
+        reason = str(error).partition("\n")[0]  # pages of advice to developers follow
+        raise ExportError(f"{name} cannot be written as ONNX: {reason}{cure}") from error
     assert onnx_program is not None
     onnx_program.save(path)
 

@@ -99,15 +99,14 @@ def plan_synlcd(params: SynLCDParams) -> Plan:
         units=(*(Unit(name) for name in splits), *samples),
         renderer=Painter(params, patterns, splits),
         description=_describe(params, splits),
+        tools={"versions": versions(), "code": code_digest(cadnet.synthesis, cadnet.images)},
         chunk=min(64, max(1, CHUNK_PIXELS // params.size**2)),
     )
 
 
 def _describe(params: SynLCDParams, splits: dict[str, str]) -> dict[str, Any]:
-    """All that decides the bytes of the dataset."""
+    """What the dataset is made from."""
     return {
-        "versions": versions(),
-        "code": code_digest(cadnet.synthesis, cadnet.images),
         "params": params.model_dump(mode="json", exclude={"patterns", "split_list"}),
         "splits": splits,
         "sources": {name: file_digest(Path(params.patterns) / f"{name}.png") for name in splits},

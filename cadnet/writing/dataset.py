@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cadnet.files import read_json, replace_directory, value_digest, write_json, write_text
+from cadnet.files import file_digest, read_json, replace_directory, value_digest, write_json, write_text
 from cadnet.types import MANIFEST_COLUMNS, SPLITS, UNLABELLED
 from cadnet.writing.progress import open_progress
 from cadnet.writing.staging import Staging, intact
 from cadnet.writing.units import Failed, Finished, Plan, PreparationError
 from cadnet.writing.workers import FULL, render_all
 
+CHECKSUMS, PLAN = "checksums.csv", "plan.json"
+"""SHA-256 of every file of a dataset; and how it was made, which DVC is told to ignore."""
 LISTED = 20
 """Problems shown in an error's message."""
 
@@ -36,14 +37,16 @@ def write_dataset(plan: Plan, out: Path | str, workers: int = 1, progress: bool 
     if workers < 1:
         raise PreparationError(f"workers is {workers} and must be at least 1")
     _refuse_repeated_ids(plan)
-    digest = value_digest(plan.description, [unit.unit_id for unit in plan.units])
+    digest = value_digest(plan.description, plan.tools, [unit.unit_id for unit in plan.units])
     try:
         with Staging(out, digest) as staging:
             if _complete(plan, out, digest):
                 return out
             done = _render(plan, staging, workers, progress)
             finished = [done[unit.unit_id] for unit in plan.units]
-            _write_tables(plan, staging.root, finished, digest)
+            _write_tables(plan, staging.root, finished)
+            checksums = file_digest(staging.root / CHECKSUMS)
+            write_json(staging.root / PLAN, {"digest": digest, "checksums": checksums, **plan.tools})
             staging.strip()
             replace_directory(staging.root, out)
             staging.remove_others()
@@ -105,17 +108,17 @@ def _complete(plan: Plan, out: Path, digest: str) -> bool:
             f"{out} exists and is no dataset of the preparer {plan.preparer}; choose another folder or "
             "remove it"
         )
-    if info.get("digest") != digest:
-        return False
     try:
-        with (out / "checksums.csv").open(newline="", encoding="utf-8") as file:
-            files = {row["path"]: row["sha256"] for row in csv.DictReader(file)}
-    except (OSError, KeyError):
+        made = read_json(out / PLAN)
+        if made["digest"] != digest or made["checksums"] != file_digest(out / CHECKSUMS):
+            return False
+        with (out / CHECKSUMS).open(newline="", encoding="utf-8") as file:
+            return intact(out, {row["path"]: row["sha256"] for row in csv.DictReader(file)})
+    except (OSError, ValueError, KeyError, TypeError):
         return False
-    return intact(out, files)
 
 
-def _write_tables(plan: Plan, root: Path, finished: Sequence[Finished], digest: str) -> None:
+def _write_tables(plan: Plan, root: Path, finished: Sequence[Finished]) -> None:
     """Write manifest, side tables, description and checksums, in the order of the plan's units."""
     rows = [row for item in finished for row in item.rows]
     if not rows:
@@ -142,12 +145,11 @@ def _write_tables(plan: Plan, root: Path, finished: Sequence[Finished], digest: 
         "counts": _counts(rows),
         **plan.summarise(rows, records),
         **plan.description,
-        "digest": digest,
     }
     write_json(root / "dataset.json", value)
     files = {path: sha for item in finished for path, sha in item.files.items()}
-    files |= {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
-    write_text(root / "checksums.csv", _csv([{"path": p, "sha256": s} for p, s in files.items()], []))
+    files |= {name: file_digest(root / name) for name in (*texts, "dataset.json")}
+    write_text(root / CHECKSUMS, _csv([{"path": p, "sha256": s} for p, s in files.items()], []))
 
 
 def _repeated(values: Sequence[str]) -> list[str]:

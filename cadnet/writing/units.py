@@ -112,8 +112,10 @@ def _no_summary(_rows: list[dict[str, Any]], _records: Mapping[str, list[dict[st
 class Plan:
     """A dataset to be written.
 
-    ``description`` is all that decides the bytes besides the units: parameters, versions, digests of sources
-    and code; it goes into ``dataset.json``. ``folders`` are the folders that the renderer writes to.
+    ``description`` is what the dataset is made from: parameters, splits, digests of sources; it goes into
+    ``dataset.json``. ``tools`` is what it is made by: versions and digest of code; it goes into
+    ``plan.json``, which is no part of the dataset, so that tools that make the same bytes make the same one.
+    ``folders`` are the folders that the renderer writes to.
     ``chunk``: units that a worker takes at once. ``summarise`` makes further entries of ``dataset.json`` from
     the manifest's rows and the side tables.
     """
@@ -125,6 +127,7 @@ class Plan:
     units: tuple[Unit, ...]
     renderer: Renderer
     description: Mapping[str, Any]
+    tools: Mapping[str, Any] = field(default_factory=dict)
     folders: tuple[str, ...] = ("images", "masks", "references")
     chunk: int = 1
     summarise: Summary = field(default=_no_summary)

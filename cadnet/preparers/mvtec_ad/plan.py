@@ -140,9 +140,8 @@ def plan_mvtec_ad(params: MvtecAdParams) -> Plan:
         palette=palette(len(classes)),
         units=tuple(Unit(item.photograph.sample_id, item) for item in items),
         renderer=MvtecRenderer(root, params, classes, {n: p.image for n, p in references.items()}),
+        tools={"versions": versions(), "code": code_digest(*_CODE)},
         description={
-            "versions": versions(),
-            "code": code_digest(*_CODE),
             "params": params.model_dump(mode="json", exclude={"raw"}),
             "splits": {item.photograph.sample_id: item.split or "reference" for item in items},
             "sources": source_digests(files, root),

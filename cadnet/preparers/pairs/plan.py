@@ -62,6 +62,7 @@ def plan_pairs(params: PairsParams) -> Plan:
         units=tuple(units),
         renderer=PairRenderer(root, params, rules, found.references),
         description=_describe(found, params),
+        tools=_tools(),
         chunk=min(32, max(1, CHUNK_PIXELS // pixels[len(pixels) // 2])),
         summarise=partial(
             summarise, rules.classes, {key: value for key, value in planned.items() if value}, _notes(found)
@@ -122,12 +123,8 @@ def _notes(found: Material) -> list[str]:
     return notes
 
 
-def _describe(found: Material, params: PairsParams) -> dict[str, Any]:
-    """All that decides the bytes of the dataset."""
-    files = [item.path for item in found.pictures if item.source in found.shares.of]
-    files += [found.root / PRODUCT_FILE, *found.labels.files]
-    files += [found.root / item.path for item in found.references.values()]
-    files += [found.table.path] if found.table.path else []
+def _tools() -> dict[str, Any]:
+    """What decides the bytes besides the material."""
     return {
         "versions": {**versions(), "pycocotools": version("pycocotools"), "pillow": version("pillow")},
         "code": code_digest(
@@ -139,6 +136,16 @@ def _describe(found: Material, params: PairsParams) -> dict[str, Any]:
             cadnet.images,
             cadnet.registration,
         ),
+    }
+
+
+def _describe(found: Material, params: PairsParams) -> dict[str, Any]:
+    """What the dataset is made from."""
+    files = [item.path for item in found.pictures if item.source in found.shares.of]
+    files += [found.root / PRODUCT_FILE, *found.labels.files]
+    files += [found.root / item.path for item in found.references.values()]
+    files += [found.table.path] if found.table.path else []
+    return {
         "params": params.model_dump(mode="json", exclude={"raw", "split_list"}),
         "product": found.product.model_dump(mode="json"),
         "splits": {source: share.split for source, share in sorted(found.shares.of.items())},

@@ -53,9 +53,8 @@ def plan_pku_pcb(params: PkuPcbParams) -> Plan:
         palette=palette(len(CLASSES)),
         units=units,
         renderer=PkuPcbRenderer(raw.root, params),
+        tools={"versions": versions(), "code": code_digest(*_CODE)},
         description={
-            "versions": versions(),
-            "code": code_digest(*_CODE),
             "params": params.model_dump(mode="json", exclude={"raw", "split_list"}),
             "splits": value_digest(splits),
             "sources": _sources(raw),

@@ -55,7 +55,7 @@ def start(tmp_path: Path, params: SynLCDParams, out: Path, workers: int) -> subp
 def test_a_dataset_follows_the_data_contract(material: SynLCDParams, tmp_path: Path) -> None:
     out = write_synlcd(material, tmp_path / "out")
     assert sorted(path.name for path in out.iterdir()) == [
-        "checksums.csv", "dataset.json", "images", "manifest.csv", "masks", "references",
+        "checksums.csv", "dataset.json", "images", "manifest.csv", "masks", "plan.json", "references",
     ]  # fmt: skip
     table = rows(out)
     assert list(table[0]) == [
@@ -247,11 +247,11 @@ def test_other_parameters_replace_the_dataset_and_clear_its_leftovers(
 
 def test_a_changed_pattern_makes_another_dataset(material: SynLCDParams, tmp_path: Path) -> None:
     out = write_synlcd(material, tmp_path / "out")
-    digest = read_json(out / "dataset.json")["digest"]
+    digest = read_json(out / "plan.json")["digest"]
     write_png(
         Path(material.patterns) / "02.png", np.roll(read_image(Path(material.patterns) / "02.png"), 9, 0)
     )
-    assert read_json(write_synlcd(material, out) / "dataset.json")["digest"] != digest
+    assert read_json(write_synlcd(material, out) / "plan.json")["digest"] != digest
 
 
 def test_a_folder_that_is_no_dataset_is_left_alone(material: SynLCDParams, tmp_path: Path) -> None:

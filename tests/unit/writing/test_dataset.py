@@ -130,6 +130,24 @@ def test_a_table_that_was_edited_is_restored(tmp_path: Path) -> None:
     assert tree(write_dataset(plan(), out)) == before
 
 
+def test_other_tools_that_make_the_same_bytes_make_the_same_dataset(tmp_path: Path) -> None:
+    out = write_dataset(plan(), tmp_path / "out")
+    before, digest = tree(out), open_dataset(out).digest
+    write_dataset(Plan(**{**plan().__dict__, "tools": {"code": "newer"}}), out)
+    after = tree(out)
+    assert after.pop("plan.json") != before.pop("plan.json") and after == before
+    assert open_dataset(out).digest == digest
+
+
+def test_files_of_another_version_are_noticed(tmp_path: Path) -> None:
+    out = write_dataset(plan(4), tmp_path / "out")
+    note = (out / "plan.json").read_bytes()
+    before = tree(write_dataset(plan(), out))
+    # As after checking out another version of the data, of which the note is no part.
+    (out / "plan.json").write_bytes(note)
+    assert tree(write_dataset(plan(), out)) == before
+
+
 def test_another_preparers_dataset_is_not_replaced(tmp_path: Path) -> None:
     out = write_dataset(plan(), tmp_path / "out")
     other = Plan(**{**plan().__dict__, "preparer": "other"})

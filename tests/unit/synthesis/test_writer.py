@@ -135,6 +135,14 @@ def test_processes_end_when_their_parent_is_killed(material: SynLCDParams, tmp_p
     assert members(process.pid) == []
 
 
+def ended(session: int) -> bool:
+    """Whether a session's processes end; the interpreter's resource tracker does a moment after its parent."""
+    deadline = time.monotonic() + 10
+    while members(session) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return members(session) == []
+
+
 def members(session: int) -> list[int]:
     """Living processes of a session."""
     found = []
@@ -160,11 +168,7 @@ def test_a_killed_drawing_process_is_explained(material: SynLCDParams, tmp_path:
     os.kill(drawing[0], signal.SIGKILL)
     _, errors = process.communicate(timeout=30)
     assert "PreparationError: a worker process ended unexpectedly" in errors.decode()
-    deadline = time.monotonic() + 10
-    # The interpreter's own resource tracker ends a moment after its parent.
-    while members(process.pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert members(process.pid) == [] and list(tmp_path.glob(".out.partial-*/images/*.png"))
+    assert ended(process.pid) and list(tmp_path.glob(".out.partial-*/images/*.png"))
 
 
 def test_interrupt_keeps_finished_samples(material: SynLCDParams, tmp_path: Path) -> None:
@@ -180,7 +184,7 @@ def test_interrupt_keeps_finished_samples(material: SynLCDParams, tmp_path: Path
     (staged,) = tmp_path.glob(".out.partial-*[0-9a-f]")
     with Staging(tmp_path / "out", staged.name.rsplit("-", 1)[1]) as staging:
         assert len(staging.open(())) > 0
-    assert not (tmp_path / "out").exists() and members(process.pid) == []
+    assert not (tmp_path / "out").exists() and ended(process.pid)
 
 
 def test_broken_samples_of_an_earlier_run_are_drawn_again(

@@ -136,7 +136,7 @@ def test_processes_end_when_their_parent_is_killed(material: SynLCDParams, tmp_p
 
 
 def ended(session: int) -> bool:
-    """Whether a session's processes end; the interpreter's resource tracker does a moment after its parent."""
+    """Whether a session's processes end; Python's resource tracker does a moment after its parent."""
     deadline = time.monotonic() + 10
     while members(session) and time.monotonic() < deadline:
         time.sleep(0.05)

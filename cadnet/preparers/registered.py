@@ -8,6 +8,7 @@ import numpy as np
 
 from cadnet.config import RegistrationParams
 from cadnet.registration import Registration, align, register
+from cadnet.writing.problems import shown
 
 
 class Placed(NamedTuple):
@@ -55,5 +56,5 @@ def failures_note(rows: list[dict[str, Any]]) -> list[str]:
     failed = [str(row["sample_id"]) for row in rows if row.get("registered") is False]
     if not failed:
         return []
-    shown = ", ".join(failed[:20]) + (f" and {len(failed) - 20} more" if len(failed) > 20 else "")
-    return [f"{len(failed)} of {len(rows)} samples could not be registered and are kept as they are: {shown}"]
+    names = shown(failed, 20)
+    return [f"{len(failed)} of {len(rows)} samples could not be registered and are kept as they are: {names}"]

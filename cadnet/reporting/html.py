@@ -6,11 +6,11 @@ import base64
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from cadnet.files import write_text
 from cadnet.reporting.data import HERO, Picture, ReportData
+from cadnet.reporting.pages import page_environment
 from cadnet.reporting.views import dataset_view
 
 
@@ -20,13 +20,7 @@ def render_report(data: ReportData) -> str:
     Raises:
         ValueError: a dataset without runs, a seed twice, or methods with differing classes.
     """
-    environment = Environment(
-        loader=PackageLoader("cadnet.reporting", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     environment.filters["data_uri"] = data_uri
     environment.filters["least_width"] = least_width
     environment.filters["number"] = number

@@ -10,9 +10,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cadnet.files import write_text
+from cadnet.reporting.pages import page_environment
 
 LISTED = 20
 """Rows of one check shown on the page; summary.json has them all."""
@@ -99,13 +99,7 @@ class ValidationPage:
 
 def write_validation_page(page: ValidationPage, path: Path | str) -> None:
     """Write the page to ``path`` atomically; it needs no other file and no network to be read."""
-    environment = Environment(
-        loader=PackageLoader("cadnet.reporting", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     environment.filters["figure"] = _figure
     environment.filters["small_copy"] = _small_copy
     write_text(path, environment.get_template("validation.html.j2").render(page=page, listed=LISTED))

@@ -10,6 +10,7 @@ from typing import Any
 
 from cadnet.files import file_digest, read_json, replace_directory, value_digest, write_json, write_text
 from cadnet.types import MANIFEST_COLUMNS, SPLITS, UNLABELLED
+from cadnet.writing.problems import listed
 from cadnet.writing.progress import open_progress
 from cadnet.writing.staging import Staging, intact
 from cadnet.writing.units import Failed, Finished, Plan, PreparationError
@@ -82,10 +83,9 @@ def _render(plan: Plan, staging: Staging, workers: int, progress: bool) -> dict[
             problems += [p for item in batch if isinstance(item, Failed) for p in item.problems]
             bar.advance(len(batch))
     if problems:
-        more = [f"and {len(problems) - LISTED} more"] if len(problems) > LISTED else []
         raise PreparationError(
             f"{len(problems)} problems in the raw material of {plan.name}; correct them and run again, "
-            "what is finished is kept:\n" + "\n".join([*sorted(problems)[:LISTED], *more])
+            "what is finished is kept:\n" + listed(sorted(problems), LISTED)
         )
     return done
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cadnet.preparers.naming import safe_name
+from cadnet.writing.problems import listed
 from cadnet.writing.units import PreparationError
 
 CATEGORIES = (
@@ -91,8 +92,7 @@ def list_photographs(root: Path, categories: Sequence[str]) -> list[Photograph]:
     twice = sorted({a.sample_id for a in found if sum(a.sample_id == b.sample_id for b in found) > 1})
     problems += [f"{name} is there twice, with two suffixes" for name in twice]
     if problems:
-        shown = problems[:20] + ([f"and {len(problems) - 20} more"] if len(problems) > 20 else [])
-        raise PreparationError(f"{len(problems)} problems in {root}:\n" + "\n".join(shown))
+        raise PreparationError(f"{len(problems)} problems in {root}:\n" + listed(problems, 20))
     return found
 
 

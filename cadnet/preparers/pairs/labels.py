@@ -14,13 +14,14 @@ from cadnet.preparers.pairs.coco import read_coco
 from cadnet.preparers.pairs.masks import MASK_SUFFIXES, MaskFile, MaskRules, read_masks
 from cadnet.preparers.pairs.names import LabelNames
 from cadnet.preparers.pairs.pictures import Picture, composed, find_pictures
-from cadnet.preparers.pairs.problems import Problems, shown
+from cadnet.preparers.pairs.problems import Problems
 from cadnet.preparers.pairs.product import LabelSource, Product
 from cadnet.preparers.pairs.shapes import Shape
 from cadnet.preparers.pairs.sidecars import Reader, read_labelme, read_voc
 from cadnet.preparers.pairs.sizes import Size, mismatch
 from cadnet.preparers.pairs.table import PictureFinder
 from cadnet.types import IGNORE_INDEX
+from cadnet.writing.problems import shown
 
 GOOD = "good"
 """Photographs in a folder of this name are free of defects."""

@@ -7,8 +7,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cadnet.preparers.pairs.problems import Problems, shown
+from cadnet.preparers.pairs.problems import Problems
 from cadnet.preparers.pairs.product import Product, label_key
+from cadnet.writing.problems import shown
 
 MAX_JSON_BYTES = 128 * 2**20
 

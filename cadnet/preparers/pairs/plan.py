@@ -19,11 +19,11 @@ from cadnet.config import PairsParams
 from cadnet.preparers.pairs.masks import MaskRules
 from cadnet.preparers.pairs.material import Material, find_material
 from cadnet.preparers.pairs.pictures import safe_ids
-from cadnet.preparers.pairs.problems import shown
 from cadnet.preparers.pairs.product import PRODUCT_FILE, load_product, missing_product
 from cadnet.preparers.pairs.render import PairRenderer, Photograph
 from cadnet.preparers.pairs.summary import summarise
 from cadnet.types import UNLABELLED
+from cadnet.writing.problems import shown
 from cadnet.writing.provenance import code_digest, source_digests, versions
 from cadnet.writing.units import Plan, PreparationError, Unit
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
+from cadnet.writing.problems import listed
 from cadnet.writing.units import PreparationError
 
 LISTED = 100
@@ -34,16 +34,7 @@ class Problems:
         if not self._found:
             return
         found = list(self._found)
-        more = [f"and {len(found) - LISTED} more"] if len(found) > LISTED else []
         count = f"{len(found)} problem{'s' if len(found) > 1 else ''}"
         raise PreparationError(
-            f"{count} in the product folder {self._root}; correct and run again:\n"
-            + "\n".join([*found[:LISTED], *more])
+            f"{count} in the product folder {self._root}; correct and run again:\n" + listed(found, LISTED)
         )
-
-
-def shown(names: Iterable[str], limit: int = 5) -> str:
-    """Join a few of ``names``, saying how many more there are."""
-    ordered = list(names)
-    more = f" and {len(ordered) - limit} more" if len(ordered) > limit else ""
-    return ", ".join(ordered[:limit]) + more

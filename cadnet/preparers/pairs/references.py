@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 
 from cadnet.preparers.pairs.pictures import Picture
-from cadnet.preparers.pairs.problems import Problems, shown
+from cadnet.preparers.pairs.problems import Problems
 from cadnet.preparers.pairs.product import Product, inside
 from cadnet.preparers.pairs.table import Table
+from cadnet.writing.problems import shown
 
 _SIDE = 64
 """Pixels of the small copies that are compared."""

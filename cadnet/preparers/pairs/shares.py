@@ -8,10 +8,11 @@ from typing import NamedTuple
 from cadnet.config import PairsParams
 from cadnet.preparers.pairs.coverage import cover_classes
 from cadnet.preparers.pairs.labels import Label
-from cadnet.preparers.pairs.problems import Problems, shown
+from cadnet.preparers.pairs.problems import Problems
 from cadnet.preparers.pairs.product import Product
 from cadnet.preparers.pairs.table import Table
 from cadnet.types import SPLITS, UNLABELLED
+from cadnet.writing.problems import shown
 from cadnet.writing.splits import draw_splits, read_splits
 from cadnet.writing.units import PreparationError
 

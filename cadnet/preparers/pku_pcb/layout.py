@@ -14,6 +14,7 @@ from cadnet.images import MAX_PIXELS
 from cadnet.preparers.naming import safe_name
 from cadnet.preparers.pku_pcb.annotations import Annotation, read_annotation
 from cadnet.preparers.pku_pcb.rotation import read_angles
+from cadnet.writing.problems import listed
 from cadnet.writing.units import PreparationError
 
 BOARDS, PHOTOGRAPHS, ANNOTATIONS, ROTATION = "PCB_USED", "images", "Annotations", "rotation"
@@ -212,10 +213,9 @@ class _Reader:
         if not self._problems:
             return
         problems = list(dict.fromkeys(self._problems))
-        more = [f"and {len(problems) - LISTED} more"] if len(problems) > LISTED else []
         raise PreparationError(
             f"{len(problems)} problems in {self._root}; correct them and run again:\n"
-            + "\n".join([*problems[:LISTED], *more])
+            + listed(problems, LISTED)
         )
 
 

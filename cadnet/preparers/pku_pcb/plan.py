@@ -19,6 +19,7 @@ from cadnet.preparers.pku_pcb.annotations import CLASSES
 from cadnet.preparers.pku_pcb.layout import Photograph, Raw, read_layout
 from cadnet.preparers.pku_pcb.render import Item, PkuPcbRenderer
 from cadnet.preparers.pku_pcb.summary import count_rules, summarise
+from cadnet.writing.problems import shown
 from cadnet.writing.provenance import code_digest, source_digests, versions
 from cadnet.writing.splits import draw_splits, read_splits
 from cadnet.writing.units import Plan, PreparationError, Unit
@@ -75,10 +76,9 @@ def _splits(photographs: Iterable[Photograph], params: PkuPcbParams) -> dict[str
     listed = read_splits(params.split_list, "photograph")
     missing = [name for name in names if name not in listed]
     if missing:
-        more = f" and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
         raise PreparationError(
             f"split list {params.split_list} does not name {len(missing)} photographs: "
-            f"{', '.join(missing[:_LISTED])}{more}; add them, or draw a split with split_list: null"
+            f"{shown(missing, _LISTED)}; add them, or draw a split with split_list: null"
         )
     return {name: listed[name] for name in names}
 

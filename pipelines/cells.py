@@ -1,4 +1,4 @@
-"""Names of the grid's cells and of the files that each stage reads and writes."""
+"""Names of the grids' cells and of the files that each stage reads and writes."""
 
 from __future__ import annotations
 
@@ -27,34 +27,50 @@ def validation_folder(dataset: str) -> Path:
     return REPORTS / "validate" / dataset
 
 
+def search_table(dataset: str) -> Path:
+    """What was tried before the recipes were settled."""
+    return REPORTS / "search" / f"{dataset}.csv"
+
+
 VERDICT = "summary.json"
 """The verdict's file for programs."""
 
 
 @dataclass(frozen=True)
 class CellName:
-    """One cell of the grid: what was trained on what with which seed."""
+    """One cell of a grid: what was trained on what with which seed, and what it is scored on.
+
+    ``test`` names the dataset whose test split scores the cell, where that is a cross-test; "" is its own.
+    """
 
     dataset: str
     method: str
     seed: int
+    test: str = ""
 
     @property
     def path(self) -> Path:
-        """Relative path shared by all the cell's files."""
+        """Relative path shared by all files of the training."""
         return Path(self.dataset) / self.method / f"s{self.seed}"
 
-    def __str__(self) -> str:
-        return self.path.as_posix()
+    @property
+    def scored_path(self) -> Path:
+        """Relative path shared by all files of the evaluation."""
+        scored = f"{self.dataset}-on-{self.test}" if self.test else self.dataset
+        return Path(scored) / self.method / f"s{self.seed}"
 
-    def tracked(self, scale: str) -> Cell:
-        """The cell as the tracking store names it."""
-        return Cell(self.dataset, self.method, self.seed, scale=scale)
+    def __str__(self) -> str:
+        return self.scored_path.as_posix()
 
     @property
     def stage_suffix(self) -> str:
-        """What DVC appends to a stage's name for this cell."""
+        """What DVC appends to the name of the cell's training stage."""
         return f"{self.dataset}-{self.method}-{self.seed}"
+
+    @property
+    def test_dataset(self) -> str:
+        """The dataset whose test split scores the cell."""
+        return self.test or self.dataset
 
     @property
     def model(self) -> Path:
@@ -69,20 +85,50 @@ class CellName:
     @property
     def metrics(self) -> Path:
         """Headline test numbers, for `dvc metrics`."""
-        return REPORTS / "metrics" / self.path.with_suffix(".json")
+        return REPORTS / "metrics" / self.scored_path.with_suffix(".json")
 
     @property
     def curves(self) -> Path:
         """Precision-recall and F-threshold curves, for `dvc plots`."""
-        return REPORTS / "curves" / self.path.with_suffix(".csv")
+        return REPORTS / "curves" / self.scored_path.with_suffix(".csv")
 
     @property
     def evaluation(self) -> Path:
-        """Everything the test measured: full result and overlays."""
-        return REPORTS / "evaluation" / self.path
+        """Everything the test measured: full result, counts and cost."""
+        return REPORTS / "evaluation" / self.scored_path
 
 
 def cells(params: ProjectParams) -> list[CellName]:
-    """Return the enabled cells in grid order."""
-    run = params.run
-    return [CellName(*names) for names in product(run.datasets, run.methods, run.seeds)]
+    """Return the cells of the main grid, in order."""
+    return [CellName(*names) for names in params.run.cells]
+
+
+def ablation_cells(params: ProjectParams) -> list[CellName]:
+    """Return the cells of the ablation, without the complete method, which is of the main grid."""
+    return [CellName(*names) for names in params.ablation.cells]
+
+
+def cross_cells(params: ProjectParams) -> list[CellName]:
+    """Return the cross-tests: each training of the grid scored on each of its datasets, its own too."""
+    grid = params.cross
+    return [
+        CellName(dataset, method, seed, test)
+        for dataset, test, method, seed in product(grid.datasets, grid.datasets, grid.methods, grid.seeds)
+    ]
+
+
+def tracked(cell: CellName, params: ProjectParams) -> Cell:
+    """The cell as the tracking store names it.
+
+    A cross-test is an experiment of the dataset it is scored on, its variant says what it was trained on.
+    """
+    dataset = cell.test_dataset
+    subset = str(getattr(params.datasets.get(dataset), "subset", ""))
+    if cell.test:
+        task, variant = "cross", f"from-{cell.dataset}"
+    else:
+        task = "ablation" if cell in ablation_cells(params) else "supervised"
+        variant = ""
+    return Cell(
+        dataset, cell.method, cell.seed, task=task, scale=params.run.scale, variant=variant, subset=subset
+    )

@@ -11,14 +11,14 @@ from cadnet.config.datasets import (
     SplitParams,
 )
 from cadnet.config.load import load_params
-from cadnet.config.project import ProjectParams, RunParams
+from cadnet.config.project import GridParams, ProjectParams, RunParams, SearchParams
 from cadnet.config.synlcd import AbptParams, LineParams, ScreenParams, SynLCDParams
 from cadnet.config.training import EvaluateParams, MethodParams, Recipe, TrainParams
 from cadnet.config.validation import ValidateParams
 
 __all__ = [
-    "AbptParams", "ConfigError", "DatasetParams", "EvaluateParams", "LineParams", "MethodParams",
-    "MvtecAdParams", "PairsParams", "PairsSplitParams", "Params", "PkuPcbParams", "ProjectParams", "Range",
-    "Recipe", "RegistrationParams", "RunParams", "ScreenParams", "SplitParams", "SynLCDParams",
-    "TrainParams", "ValidateParams", "load_params",
+    "AbptParams", "ConfigError", "DatasetParams", "EvaluateParams", "GridParams", "LineParams",
+    "MethodParams", "MvtecAdParams", "PairsParams", "PairsSplitParams", "Params", "PkuPcbParams",
+    "ProjectParams", "Range", "Recipe", "RegistrationParams", "RunParams", "ScreenParams", "SearchParams",
+    "SplitParams", "SynLCDParams", "TrainParams", "ValidateParams", "load_params",
 ]  # fmt: skip

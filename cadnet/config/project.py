@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+from itertools import product
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
 from cadnet.config.base import Name, Params
 from cadnet.config.datasets import DatasetParams
-from cadnet.config.training import EvaluateParams, MethodParams, TrainParams
+from cadnet.config.training import EvaluateParams, MethodParams, Recipe, TrainParams
 from cadnet.config.validation import ValidateParams
 
+Seed = Annotated[int, Field(ge=0)]
 
-class RunParams(Params):
-    """Which cells of the grid run."""
 
-    scale: str
-    """Shown in every title, for example 'small scale: 128 px, 10 epochs'."""
-    datasets: Annotated[tuple[Name, ...], Field(min_length=1)]
-    methods: Annotated[tuple[Name, ...], Field(min_length=1)]
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+class GridParams(Params):
+    """A grid of trainings: every method on every dataset with every seed. An empty list switches it off."""
+
+    datasets: tuple[Name, ...] = ()
+    methods: tuple[Name, ...] = ()
+    seeds: tuple[Seed, ...] = ()
 
     @model_validator(mode="after")
     def _named_once(self) -> Self:
@@ -29,25 +32,89 @@ class RunParams(Params):
                 raise ValueError(f"{key} {list(values)} names something twice; remove the repetition")
         return self
 
+    @property
+    def cells(self) -> tuple[tuple[str, str, int], ...]:
+        """The grid's cells as (dataset, method, seed), in order."""
+        return tuple(product(self.datasets, self.methods, self.seeds))
+
+
+class RunParams(GridParams):
+    """The main grid, and what all grids are called."""
+
+    scale: str
+    """Shown in every title, for example 'small scale: 128 px, 10 epochs'."""
+    datasets: Annotated[tuple[Name, ...], Field(min_length=1)]
+    methods: Annotated[tuple[Name, ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+
+
+class SearchParams(Params):
+    """What was tried before the recipes were settled: the same number of trainings for every method."""
+
+    dataset: Name
+    """The methods are scored on its validation split; the test split is not looked at."""
+    recipes: dict[Name, Annotated[tuple[Recipe, ...], Field(min_length=1)]]
+    """The candidates for each of ``train.recipes``."""
+    seed: Seed = 0
+
 
 class ProjectParams(Params):
     """A whole ``params.yaml``."""
 
     run: RunParams
+    ablation: GridParams = GridParams()
+    """Variants of a method of the main grid, on datasets of it (paper Table 7)."""
+    cross: GridParams = GridParams()
+    """Trained on each of its datasets and tested on each (paper Fig. 6)."""
     datasets: dict[Name, DatasetParams]
     methods: dict[Name, MethodParams]
     train: TrainParams
+    search: SearchParams | None = None
     evaluate: EvaluateParams = EvaluateParams()
     validation: ValidateParams = Field(default=ValidateParams(), alias="validate")
 
+    @property
+    def grids(self) -> dict[str, GridParams]:
+        """All grids by their key in the file."""
+        return {"run": self.run, "ablation": self.ablation, "cross": self.cross}
+
     @model_validator(mode="after")
     def _references_exist(self) -> Self:
-        for what, names, known in (
-            ("run.datasets", self.run.datasets, self.datasets),
-            ("run.methods", self.run.methods, self.methods),
+        searched = (self.search.dataset,) if self.search else ()
+        candidates = self.search.recipes if self.search else {}
+        checks: list[tuple[str, Iterable[str], Iterable[str]]] = [
+            *((f"{key}.datasets", grid.datasets, self.datasets) for key, grid in self.grids.items()),
+            *((f"{key}.methods", grid.methods, self.methods) for key, grid in self.grids.items()),
             ("methods.*.recipe", [m.recipe for m in self.methods.values()], self.train.recipes),
-        ):
+            ("search.dataset", searched, self.datasets),
+            ("search.recipes", candidates, self.train.recipes),
+        ]
+        for what, names, known in checks:
             missing = sorted(set(names) - set(known))
             if missing:
                 raise ValueError(f"{what} names {missing}, which is not defined; defined: {sorted(known)}")
+        return self
+
+    @model_validator(mode="after")
+    def _keys_without_dots(self) -> Self:
+        for what in ("datasets", "methods"):
+            dotted = [name for name in getattr(self, what) if "." in name]
+            if dotted:
+                # DVC reads a parameter's name as a path whose parts are joined by dots.
+                raise ValueError(f"{what} has {dotted}: names must not hold a dot; write - or _ instead")
+        return self
+
+    @model_validator(mode="after")
+    def _made_once(self) -> Self:
+        """Two stages of the graph must not make the same thing."""
+        shared = sorted(set(self.run.datasets) & set(self.cross.datasets))
+        if shared:
+            raise ValueError(f"{shared} is in run.datasets and cross.datasets; define it twice by two names")
+        cells = Counter(cell for grid in self.grids.values() for cell in grid.cells)
+        twice = ["/".join(map(str, cell)) for cell, number in cells.items() if number > 1]
+        if twice:
+            raise ValueError(f"{twice} is in more than one of {list(self.grids)}; name it in one")
+        foreign = sorted(set(self.ablation.datasets) - set(self.run.datasets))
+        if foreign:
+            raise ValueError(f"ablation.datasets names {foreign}, which run.datasets does not; add it there")
         return self

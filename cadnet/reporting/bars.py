@@ -20,31 +20,42 @@ from cadnet.reporting.plots import (
     legend_below,
     method_colours,
 )
-from cadnet.reporting.published import published_name, published_results
+from cadnet.reporting.published import published_rows
 from cadnet.reporting.tables import metric_spread, metric_titles, table_title
 
 MOST_BARS = 28
 """With more bars than this each class gets one line of dots instead."""
 BETTER, WORSE = "#1d7a46", "#b03a3a"
-_MARKERS = "oDs^vPX"
+_MARKERS = "oDs^vPX<>p*h"
 _WIDTHS = {"group": 3.6, "image": 1.6}
 
 
-def iou_bar_figure(runs: Sequence[MethodRun], published: str | None, scale: str) -> Figure:
+def iou_bar_figure(
+    runs: Sequence[MethodRun],
+    published: str | pd.DataFrame | None,
+    scale: str,
+    colours: Mapping[str, str] | None = None,
+) -> Figure:
     """IoU per class and mIoU in %, with a whisker of one deviation over seeds; the paper's numbers are marks.
 
     A bar per method, or, where that would be more than :data:`MOST_BARS`, a line of dots per class.
+
+    Args:
+        runs: scored networks.
+        published: the paper's table, or its numbers by title.
+        scale: of the runs, in words.
+        colours: by title; those of the methods when not given.
     """
     groups = by_method(runs)
     classes = runs[0].result.class_names
     metrics = {m: t for m, t in metric_titles(classes).items() if m.startswith("iou_") or m == "miou"}
-    paper = published_results(published, classes) if published else pd.DataFrame()
+    paper = published_rows(published, groups, classes)
     dots = len(metrics) * len(groups) > MOST_BARS
     height = 1.4 + 0.34 * len(metrics) if dots else 0.9 + len(metrics) * (0.22 * len(groups) + 0.2)
     height += 0.1 * len(groups) if dots else 0.0
     figure, axes = blank_figure(table_title("IoU by class", scale, runs), height=max(height, 3.2))
     draw = _dots if dots else _bars
-    draw(axes, groups, list(metrics), paper)
+    draw(axes, groups, list(metrics), paper, colours or method_colours(list(groups)))
     axes.set_yticks(range(len(metrics)), list(metrics.values()))
     axes.invert_yaxis()
     axes.set(xlabel="IoU, pooled over the test images (%)", xlim=(-1 if dots else 0, 100))
@@ -85,7 +96,8 @@ def interval_figure(
     axes.axvline(0, color=INK, linewidth=1)
     axes.set_yticks(range(len(shown)), list(shown))
     axes.set_ylim(len(shown) - 0.5, -0.5)
-    axes.set(xlabel=f"{of} (points of IoU)")
+    # In two lines, because long names of methods leave little room beneath.
+    axes.set(xlabel=f"{of}\n(points of IoU)")
     axes.grid(axis="y", visible=False)
     if named:
         legend_below(figure, axes)
@@ -93,12 +105,16 @@ def interval_figure(
 
 
 def _bars(
-    axes: Axes, groups: Mapping[str, Sequence[MethodRun]], metrics: Sequence[str], paper: pd.DataFrame
+    axes: Axes,
+    groups: Mapping[str, Sequence[MethodRun]],
+    metrics: Sequence[str],
+    paper: Mapping[str, Mapping[str, float]],
+    colours: Mapping[str, str],
 ) -> None:
-    colours = method_colours(list(groups))
     width = 0.8 / len(groups)
+    marks: str | None = PAPER_MARK
     for row, (title, group) in enumerate(groups.items()):
-        name = published_name(title, list(paper.index))
+        printed = paper.get(title, {})
         for column, metric in enumerate(metrics):
             place = column + (row - (len(groups) - 1) / 2) * width
             ours = metric_spread(group, metric)
@@ -106,20 +122,23 @@ def _bars(
             axes.barh(place, ours.mean or 0.0, width * 0.86, color=colours[title], label=label)
             if ours.mean is not None and ours.std is not None:
                 axes.errorbar(ours.mean, place, xerr=ours.std, color=INK, linewidth=1, capsize=2)
-            if name and metric in paper:
+            if metric in printed:
                 ends = place + np.array([-0.43, 0.43]) * width
-                marks = PAPER_MARK if row == column == 0 else None
-                axes.plot(np.full(2, paper[metric][name]), ends, color=INK, linewidth=2, label=marks)
+                axes.plot(np.full(2, printed[metric]), ends, color=INK, linewidth=2, label=marks)
+                marks = None
 
 
 def _dots(
-    axes: Axes, groups: Mapping[str, Sequence[MethodRun]], metrics: Sequence[str], paper: pd.DataFrame
+    axes: Axes,
+    groups: Mapping[str, Sequence[MethodRun]],
+    metrics: Sequence[str],
+    paper: Mapping[str, Mapping[str, float]],
+    colours: Mapping[str, str],
 ) -> None:
-    colours = method_colours(list(groups))
     step = 0.5 / max(len(groups) - 1, 1)
     marks: str | None = PAPER_MARK
     for row, (title, group) in enumerate(groups.items()):
-        name = published_name(title, list(paper.index))
+        printed = paper.get(title, {})
         label: str | None = title
         look: dict[str, Any] = {"color": colours[title], "marker": _MARKERS[row % len(_MARKERS)]}
         for column, metric in enumerate(metrics):
@@ -130,6 +149,6 @@ def _dots(
                     ours.mean, place, xerr=ours.std, markersize=5, linestyle="none", label=label, **look
                 )
                 label = None
-            if name and metric in paper:
-                axes.plot(paper[metric][name], place, "|", color=colours[title], markersize=9, label=marks)
+            if metric in printed:
+                axes.plot(printed[metric], place, "|", color=colours[title], markersize=9, label=marks)
                 marks = None

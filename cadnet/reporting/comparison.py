@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 from cadnet.evaluation.bootstrap import RESAMPLES, Difference, Interval, paired_bootstrap
 from cadnet.evaluation.counts import Counts
+from cadnet.evaluation.metrics import merge_defects
 from cadnet.reporting.data import HERO, Comparison, MethodRun, by_method
-from cadnet.reporting.tables import metric_spread, spread
+from cadnet.reporting.tables import Spread, metric_spread, spread
 
 
 def compare_methods(
@@ -35,26 +37,47 @@ def compare_methods(
     Raises:
         ValueError: counts that do not belong to the runs, or methods that scored different images.
     """
-    if len(counts) != len(runs):
-        raise ValueError(f"{len(counts)} counts were given for {len(runs)} runs")
-    methods = by_method(runs)
-    chosen = choose_rival(methods, hero)
+    parts = _by_method(runs, counts)
+    chosen = choose_rival(by_method(runs), hero)
     if chosen is None:
         return None
     rival, basis = chosen
     names = runs[0].result.class_names
-    of = {(run.title, run.seed): part for run, part in zip(runs, counts, strict=True)}
-    parts = {title: [of[run.title, run.seed] for run in group] for title, group in methods.items()}
     min_pixels = runs[0].result.image_level.min_pixels
     found = {
         title: paired_bootstrap(
             parts[hero], parts[title], names, groups, resamples=resamples, min_pixels=min_pixels
         )
-        for title in methods
+        for title in parts
         if title != hero
     }
     miou = {title: one.difference("miou") for title, one in found.items()}
     return Comparison(hero, rival, basis, found[rival], miou, group_title)
+
+
+def merged_differences(
+    runs: Sequence[MethodRun],
+    counts: Sequence[Counts],
+    groups: Sequence[str] | None = None,
+    *,
+    hero: str = HERO,
+    resamples: int = RESAMPLES,
+) -> dict[str, Difference]:
+    """Bootstrap the IoU of all defect classes as one of ``hero`` minus every other method, by title.
+
+    Arguments and errors are those of :func:`compare_methods`; empty without ``hero``.
+    """
+    merged = [
+        Counts(part.index, merge_defects(part.confusion), np.zeros((1, 2, 0), np.int64)) for part in counts
+    ]
+    parts = _by_method(runs, merged)
+    return {
+        title: paired_bootstrap(parts[hero], other, ["defect"], groups, resamples=resamples).difference(
+            "iou_defect"
+        )
+        for title, other in parts.items()
+        if title != hero and hero in parts
+    }
 
 
 def choose_rival(
@@ -71,7 +94,7 @@ def choose_rival(
         return None
     if len(others) == 1:
         return others[0], "only"
-    seen = {title: spread([_validation(run) for run in methods[title]]) for title in others}
+    seen = {title: validation_spread(methods[title]) for title in others}
     if all(value.count == len(methods[title]) for title, value in seen.items()):
         return max(others, key=lambda title: seen[title].mean or 0.0), "validation"
     return max(others, key=lambda title: test[title] or 0.0), "test"
@@ -94,10 +117,23 @@ def metric_title(metric: str) -> str:
     return "mIoU" if metric == "miou" else metric.replace("iou_", "IoU ", 1)
 
 
-def _validation(run: MethodRun) -> float | None:
+def best_validation(run: MethodRun) -> float | None:
+    """The highest validation mIoU of any epoch, in percent: that of the weights kept. None if not known."""
     if run.history is None or "val_miou" not in run.history or run.history["val_miou"].isna().all():
         return None
-    return float(run.history["val_miou"].max())
+    return 100 * float(run.history["val_miou"].max())
+
+
+def validation_spread(runs: Sequence[MethodRun]) -> Spread:
+    """Summarise :func:`best_validation` over the seeds of a method, in percent."""
+    return spread([best_validation(run) for run in runs])
+
+
+def _by_method(runs: Sequence[MethodRun], counts: Sequence[Counts]) -> dict[str, list[Counts]]:
+    if len(counts) != len(runs):
+        raise ValueError(f"{len(counts)} counts were given for {len(runs)} runs")
+    of = {(run.title, run.seed): part for run, part in zip(runs, counts, strict=True)}
+    return {title: [of[run.title, run.seed] for run in group] for title, group in by_method(runs).items()}
 
 
 def _row(hero: str, other: str, difference: Difference) -> dict[str, str | float]:

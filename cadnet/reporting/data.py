@@ -20,8 +20,10 @@ class Efficiency:
     """Size and speed of one method; what was not measured is None.
 
     ``params_m`` in millions; ``gmacs_paper`` and ``gmacs_full`` in 10^9 multiply-adds per pair, in the
-    paper's counting and with nothing left out; ``latency_ms`` per pair; ``pairs_per_second``; ``device``
-    and ``size`` (pixels, of a square input) say where and for what they hold.
+    paper's counting and with nothing left out; ``latency_ms``, the median of single pairs;
+    ``pairs_per_second`` of the whole evaluation; ``peak_memory_mb`` in 10^6 bytes, on CUDA of single pairs
+    with the weights, on a CPU of the whole process; ``device`` and ``size`` (pixels, of a square input) say
+    where and for what they hold.
     """
 
     params_m: float | None = None
@@ -29,6 +31,7 @@ class Efficiency:
     gmacs_full: float | None = None
     latency_ms: float | None = None
     pairs_per_second: float | None = None
+    peak_memory_mb: float | None = None
     device: str = ""
     size: int | None = None
 
@@ -70,7 +73,7 @@ class Link:
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """A further part of the page (ablation, cross-testing, ...): text, tables with captions, pictures."""
+    """A further part of the page: text, tables with captions, pictures."""
 
     title: str
     text: Sequence[str] = ()
@@ -122,6 +125,49 @@ class DatasetReport:
 
 
 @dataclass(frozen=True, eq=False)
+class Study:
+    """Variants of one method on one dataset, a row each (paper Table 7; the decoder; lambda_2).
+
+    ``name`` is fit for a file name. ``runs`` are of all rows, a row being a :attr:`MethodRun.title`; ``base``
+    is the title of the complete method. ``factors`` says per title what it is made of, column by column,
+    such as ``{"CE": "✓", "BCL": ""}``, with the same keys for all. ``published`` are the paper's numbers by
+    title (columns ``iou_<class>, miou, macc, mfscore``, percent), or None. ``axis`` is the label of a number
+    that is varied and its value per title, else None. ``differences`` are the paired bootstrap differences in
+    mIoU of base minus each other row, by title.
+    """
+
+    name: str
+    title: str
+    runs: Sequence[MethodRun]
+    base: str
+    factors: Mapping[str, Mapping[str, str]]
+    text: Sequence[str] = ()
+    published: pd.DataFrame | None = None
+    axis: tuple[str, Mapping[str, float]] | None = None
+    differences: Mapping[str, Difference] = field(default_factory=dict)
+    links: Sequence[Link] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class CrossTest:
+    """Each method trained on each dataset and tested on each (paper Fig. 6): do unseen kinds of defect show?
+
+    ``runs`` by (trained on, tested on), names of datasets as they are written (such as ``line, abpt``); all
+    methods and seeds in each. ``short`` gives each dataset its letter (L, A), so that pairs are written LL,
+    AA, LA, AL as in the paper. ``differences``: by crossed pair and title, the paired bootstrap difference in
+    the IoU of all defect classes as one, of :data:`HERO` minus that method; see
+    :func:`~cadnet.reporting.comparison.merged_differences`.
+    """
+
+    title: str
+    runs: Mapping[tuple[str, str], Sequence[MethodRun]]
+    short: Mapping[str, str]
+    text: Sequence[str] = ()
+    links: Sequence[Link] = ()
+    differences: Mapping[tuple[str, str], Mapping[str, Difference]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
 class ReportData:
     """Everything the page shows; ``scale`` stands in every title, ``generated`` is a readable time."""
 
@@ -133,6 +179,8 @@ class ReportData:
     params: str = ""
     """The parameter file as text."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    studies: Sequence[Study] = ()
+    cross: CrossTest | None = None
     sections: Sequence[Section] = ()
     links: Sequence[Link] = ()
 
@@ -162,7 +210,12 @@ def by_method(runs: Sequence[MethodRun]) -> dict[str, list[MethodRun]]:
 
 def seeds_text(runs: Sequence[MethodRun]) -> str:
     """Say how many seeds stand behind the numbers, such as ``3 seeds`` or ``1-3 seeds per method``."""
-    numbers = sorted({len(group) for group in by_method(runs).values()})
+    return count_text([len(group) for group in by_method(runs).values()])
+
+
+def count_text(seeds: Sequence[int]) -> str:
+    """Write numbers of seeds, one per method, as :func:`seeds_text` does."""
+    numbers = sorted(set(seeds))
     if not numbers:
         return "no runs"
     if len(numbers) > 1:

@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 from cadnet.files import write_text
 from cadnet.reporting.data import HERO, Picture, ReportData
 from cadnet.reporting.pages import page_environment
+from cadnet.reporting.study_views import cross_view, study_view
 from cadnet.reporting.views import dataset_view
 
 
@@ -18,7 +19,8 @@ def render_report(data: ReportData) -> str:
     """Return the whole page as HTML.
 
     Raises:
-        ValueError: a dataset without runs, a seed twice, or methods with differing classes.
+        ValueError: a dataset without runs, a seed twice, methods with differing classes, or a study whose
+            parts do not fit its runs.
     """
     environment = page_environment()
     environment.filters["data_uri"] = data_uri
@@ -27,8 +29,12 @@ def render_report(data: ReportData) -> str:
     environment.filters["frame"] = frame_table
     environment.filters["breakable"] = breakable
     environment.globals["hero"] = HERO
-    views = [dataset_view(report, data.scale) for report in data.datasets]
-    return environment.get_template("report.html.j2").render(data=data, views=views)
+    parts = {
+        "views": [dataset_view(report, data.scale) for report in data.datasets],
+        "studies": [study_view(study, data.scale) for study in data.studies],
+        "cross": None if data.cross is None else cross_view(data.cross, data.scale),
+    }
+    return environment.get_template("report.html.j2").render(data=data, **parts)
 
 
 def write_report(data: ReportData, path: Path | str) -> None:

@@ -18,6 +18,8 @@ CORRECT, MISSED, FALSE, WRONG_CLASS = (255, 255, 255), (0, 200, 70), (235, 45, 4
 
 ERR_COLOUR = (255, 214, 0)
 LEGEND = "white = found, green = missed, red = false, blue = wrong class; Err = wrong pixels in all"
+MOST_COLUMNS = 7
+"""Pictures side by side on a sheet; so many can be read without scrolling on a usual screen."""
 DARKEN = 0.3
 """Brightness of the image under an overlay."""
 
@@ -86,6 +88,9 @@ def comparison_sheet(
 ) -> np.ndarray:
     """Draw rows of inspected, reference, truth and the prediction of every method, uint8 RGB.
 
+    More than :data:`MOST_COLUMNS` pictures of a sample are wrapped into lines of equal length, each under its
+    own names, so that the truth stays in sight of every prediction.
+
     Args:
         rows: samples; all with the same methods, in the same order.
         title: one line above the sheet; it should say scale and seed.
@@ -98,9 +103,13 @@ def comparison_sheet(
     methods = list(rows[0].predictions) if rows else []
     if not methods or any(list(row.predictions) != methods for row in rows):
         raise ValueError("a sheet needs at least one row, and every row the same methods in the same order")
-    gap, columns = 6, ["inspected", "reference", "truth", *methods]
-    width = gap + len(columns) * (cell + gap)
-    strips = [_title_strip(title, columns, width, cell, gap)]
+    gap, names = 6, ["inspected", "reference", "truth", *methods]
+    lines = -(-len(names) // MOST_COLUMNS)
+    columns = -(-len(names) // lines)
+    width = gap + columns * (cell + gap)
+    strips = [_title_strip(title, width, gap)]
+    if lines == 1:
+        strips.append(_name_strip(names, width, cell, gap))
     for row in rows:
         under = row.image if darkened else None
         pictures = [row.image, row.reference, truth_map(row.truth)]
@@ -108,7 +117,13 @@ def comparison_sheet(
         for prediction in row.predictions.values():
             drawn = _fit(error_map(row.truth, prediction, under), cell)
             pictures.append(_with_err(drawn, error_pixels(row.truth, prediction)))
-        strips += [_label_strip(row.label, width, gap), _strip(pictures, width, gap)]
+        if lines > 1:
+            strips.append(np.full((12, width, 3), PAGE, np.uint8))
+        strips.append(_label_strip(row.label, width, gap))
+        for start in range(0, len(names), columns):
+            if lines > 1:
+                strips.append(_name_strip(names[start : start + columns], width, cell, gap))
+            strips.append(_strip(pictures[start : start + columns], width, gap))
     strips.append(_label_strip(LEGEND, width, gap))
     return np.concatenate(strips)
 
@@ -133,12 +148,18 @@ def _strip(pictures: Sequence[np.ndarray], width: int, gap: int) -> np.ndarray:
     return strip
 
 
-def _title_strip(title: str, columns: Sequence[str], width: int, cell: int, gap: int) -> np.ndarray:
-    strip = Image.new("RGB", (width, 56), PAGE)
+def _title_strip(title: str, width: int, gap: int) -> np.ndarray:
+    strip = Image.new("RGB", (width, 34), PAGE)
     draw = ImageDraw.Draw(strip)
     draw.text((gap, 6), title, INK, font(16, bold=True, text=title, width=width - 2 * gap))
-    for column, name in enumerate(columns):
-        draw.text((gap + column * (cell + gap), 34), name, INK, font(14, text=name, width=cell))
+    return np.asarray(strip)
+
+
+def _name_strip(names: Sequence[str], width: int, cell: int, gap: int) -> np.ndarray:
+    strip = Image.new("RGB", (width, 22), PAGE)
+    draw = ImageDraw.Draw(strip)
+    for column, name in enumerate(names):
+        draw.text((gap + column * (cell + gap), 0), name, INK, font(14, text=name, width=cell))
     return np.asarray(strip)
 
 

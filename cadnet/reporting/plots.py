@@ -35,13 +35,14 @@ COLOURS = {
 }
 """One colour per method of the paper, the same in every figure."""
 
-FURTHER_COLOURS = ("#2f4b7c", "#c9a227", "#3f8f7f", "#a05d8c", "#55606b", "#b0653a")
-"""For methods the paper does not have, in the order they appear."""
+FURTHER_COLOURS = ("#1f2a44", "#d4b106", "#58b4e0", "#e08fb9", "#5a3a1e", "#2fb5a5")
+"""For methods the paper does not have, in the order they appear; the colour-blind too can tell them apart."""
 
 INK, FAINT, SOFT = "#2a3036", "#d9dee3", "#5b6570"
 PAPER_MARK = "paper, at its full scale"
 LEGEND_INSIDE = 4
 DASHES = ("-", "--", "-.", ":")
+"""Of more than :data:`LEGEND_INSIDE` lines: not all readers can tell so many colours apart."""
 
 
 def method_colours(titles: Sequence[str]) -> dict[str, str]:
@@ -51,6 +52,15 @@ def method_colours(titles: Sequence[str]) -> dict[str, str]:
     return {
         title: COLOURS[name] if name else FURTHER_COLOURS[further.index(title) % len(FURTHER_COLOURS)]
         for title, name in named.items()
+    }
+
+
+def method_lines(titles: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Colour and dash of every method's line; all are solid while they are few."""
+    dashes = DASHES if len(titles) > LEGEND_INSIDE else DASHES[:1]
+    return {
+        title: {"color": colour, "linestyle": dashes[place % len(dashes)]}
+        for place, (title, colour) in enumerate(method_colours(titles).items())
     }
 
 
@@ -66,15 +76,15 @@ def validation_figure(runs: Sequence[MethodRun], scale: str) -> Figure:
     """Validation mIoU in % over epochs: the mean of a method's seeds, and each seed faintly behind it."""
     figure, axes = blank_figure(table_title("Validation mIoU", scale, runs))
     groups = by_method(runs)
-    colours = method_colours(list(groups))
+    looks = method_lines(list(groups))
     for title, group in groups.items():
         seeds = [_column(run.history, "val_miou") for run in group if run.history is not None]
         if len(seeds) > 1:
             for values in seeds:
-                axes.plot(values.index, 100 * values, color=colours[title], alpha=0.25, linewidth=0.8)
+                axes.plot(values.index, 100 * values, color=looks[title]["color"], alpha=0.25, linewidth=0.8)
         if seeds:
             mean = pd.concat(seeds, axis=1).mean(axis=1)
-            axes.plot(mean.index, 100 * mean, color=colours[title], label=title, **_marks(len(mean)))
+            axes.plot(mean.index, 100 * mean, label=title, **looks[title], **_marks(len(mean)))
     axes.set(xlabel="epoch", ylabel="mIoU over defect classes (%)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(bottom=0)
@@ -82,8 +92,8 @@ def validation_figure(runs: Sequence[MethodRun], scale: str) -> Figure:
     return figure
 
 
-def loss_figure(run: MethodRun, scale: str) -> Figure:
-    """Training loss of one run over epochs: the total and its parts before weighting.
+def loss_figure(run: MethodRun, scale: str, colour: str | None = None) -> Figure:
+    """Training loss of one run over epochs: the total, in ``colour``, and its parts before weighting.
 
     Raises:
         ValueError: the run has no history.
@@ -91,7 +101,7 @@ def loss_figure(run: MethodRun, scale: str) -> Figure:
     if run.history is None:
         raise ValueError(f"{run.title}, seed {run.seed}, has no training history to draw")
     figure, axes = blank_figure(f"Training loss of {run.title} ({scale}; seed {run.seed})")
-    colour = method_colours([run.title])[run.title]
+    colour = colour or method_colours([run.title])[run.title]
     parts = [str(column) for column in run.history if str(column).startswith("loss_")]
     # A single part is the total; drawn twice it would look like two losses that agree by a miracle.
     names = {"loss": "total"} | {part: part.removeprefix("loss_") for part in parts if len(parts) > 1}
@@ -110,7 +120,7 @@ def loss_figure(run: MethodRun, scale: str) -> Figure:
 def precision_recall_figure(curves: Mapping[str, Curve], name: str, title: str) -> Figure:
     """Precision over recall of every method for class ``name`` (paper Fig. 8, left)."""
     figure, axes = blank_figure(title)
-    colours = method_colours(list(curves))
+    looks = method_lines(list(curves))
     for method, line in curves.items():
         recall, precision = np.array(line.recall), np.array(line.precision)
         # Above the highest score nothing is predicted; that precision is a convention and would draw a spike.
@@ -118,7 +128,7 @@ def precision_recall_figure(curves: Mapping[str, Curve], name: str, title: str) 
         ap = (
             "AP not defined" if line.average_precision is None else f"AP {100 * line.average_precision:.1f} %"
         )
-        axes.plot(100 * recall[drawn], 100 * precision[drawn], color=colours[method], label=f"{method}, {ap}")
+        axes.plot(100 * recall[drawn], 100 * precision[drawn], label=f"{method}, {ap}", **looks[method])
     axes.set(xlabel=f"recall of {name} pixels (%)", ylabel="precision (%)", xlim=(0, 101), ylim=(0, 101))
     _legend(axes, loc="lower left")
     return figure
@@ -127,22 +137,23 @@ def precision_recall_figure(curves: Mapping[str, Curve], name: str, title: str) 
 def fscore_threshold_figure(curves: Mapping[str, Curve], name: str, title: str) -> Figure:
     """Fscore over the threshold of every method for class ``name`` (paper Fig. 8, right); dots: the best."""
     figure, axes = blank_figure(title)
-    colours = method_colours(list(curves))
+    looks = method_lines(list(curves))
     for method, line in curves.items():
-        axes.plot(line.thresholds, 100 * np.array(line.fscore), color=colours[method], label=method)
+        axes.plot(line.thresholds, 100 * np.array(line.fscore), label=method, **looks[method])
         if line.best_threshold is not None and line.best_fscore is not None:
-            axes.plot(line.best_threshold, 100 * line.best_fscore, "o", color=colours[method], markersize=4)
+            dot = {"marker": "o", "markersize": 4, "color": looks[method]["color"]}
+            axes.plot(line.best_threshold, 100 * line.best_fscore, **dot)
     axes.set(xlabel="probability threshold", ylabel=f"Fscore of {name} (%)", xlim=(0, 1), ylim=(0, 101))
     _legend(axes, loc="lower center")
     return figure
 
 
 def blank_figure(title: str, height: float = 3.5) -> tuple[Figure, Axes]:
-    """A figure of one axes; what stands in brackets in ``title`` goes into a second line."""
+    """A figure of one axes; what stands in the last brackets of ``title`` goes into a second line."""
     figure = Figure(figsize=(4.7, height), layout="constrained", facecolor="white")
     axes = figure.add_subplot()
-    what, _, rest = title.partition(" (")
-    lines = textwrap.wrap(rest.removesuffix(")"), 58)
+    what, rest = split_title(title)
+    lines = textwrap.wrap(rest, 58)
     axes.set_title(what, loc="left", fontsize=11, fontweight="bold", color=INK, pad=7 + 12.5 * len(lines))
     below: dict[str, Any] = {
         "xytext": (0, 5),
@@ -159,6 +170,16 @@ def blank_figure(title: str, height: float = 3.5) -> tuple[Figure, Axes]:
     axes.xaxis.label.set_color(INK)
     axes.yaxis.label.set_color(INK)
     return figure, axes
+
+
+def split_title(title: str) -> tuple[str, str]:
+    """What comes before the brackets at the end of a title, and what stands in them; they may hold others."""
+    depth = 0
+    for place in range(len(title) - 1, 0, -1):
+        depth += (title[place] == ")") - (title[place] == "(")
+        if depth == 0:
+            return (title[:place].rstrip(), title[place + 1 : -1]) if title.endswith(")") else (title, "")
+    return title, ""
 
 
 def _column(history: pd.DataFrame, name: str) -> pd.Series:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 
 import pandas as pd
@@ -40,6 +40,50 @@ def published_results(name: str, class_names: Sequence[str]) -> pd.DataFrame:
     if name == "table4_pcb" and len(numbered) == len(class_names):
         return table.rename(columns=dict(zip(numbered, (f"iou_{c}" for c in class_names), strict=True)))
     return table.drop(columns=numbered)
+
+
+def published_ablation(titles: Mapping[tuple[bool, bool, bool, bool], str]) -> pd.DataFrame:
+    """Table 7 indexed by our titles, in percent, with ``params_m, gmacs``.
+
+    Args:
+        titles: by whether cross-entropy, CL, BCL and the change-aware decoder are on; what the paper has not
+            tried is left out.
+    """
+    table = load_published("table7_ablation")
+    flags = table[["cel", "cl", "bcl", "cad"]].astype(bool).itertuples(index=False, name=None)
+    table.index = pd.Index([titles.get(row) for row in flags], name="method")
+    return table[table.index.notna()].drop(columns=["cel", "cl", "bcl", "cad"])
+
+
+def published_rows(
+    published: str | pd.DataFrame | None, titles: Iterable[str], class_names: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Return what the paper printed of each of our titles, as far as it has them.
+
+    Args:
+        published: one of :data:`TABLES`, whose methods are matched by :func:`published_name`, or a frame
+            indexed by our own titles.
+        titles: methods of ours.
+        class_names: see :func:`published_results`.
+
+    Raises:
+        ValueError: no such table, or a title twice in the frame.
+    """
+    if published is None:
+        return {}
+    if isinstance(published, str):
+        table = published_results(published, class_names)
+        names = {title: published_name(title, list(table.index)) for title in titles}
+    else:
+        table, names = published, {title: title if title in published.index else None for title in titles}
+    if not table.index.is_unique:
+        raise ValueError(f"published numbers have a title twice: {sorted(table.index)}")
+    records = table.select_dtypes("number").to_dict("index")
+    return {
+        title: {str(key): float(value) for key, value in records[name].items() if pd.notna(value)}
+        for title, name in names.items()
+        if name is not None
+    }
 
 
 def published_name(title: str, methods: Sequence[str]) -> str | None:

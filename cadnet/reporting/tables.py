@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,15 @@ import pandas as pd
 
 from cadnet.files import write_text
 from cadnet.reporting.data import MethodRun, by_method, seeds_text
-from cadnet.reporting.published import published_name, published_results
+from cadnet.reporting.published import published_rows
 
 MEANS = {"miou": "mIoU", "macc": "mAcc", "mfscore": "mFscore"}
 """Means over the defect classes, pooled over images, and how the paper writes them."""
+
+COSTS = {"params_m": "Params (M)", "gmacs": "GMACs"}
+"""Columns of cost and how they are written."""
+
+BASIS = "Percent, pooled over the test images, means over defect classes only"
 
 
 @dataclass(frozen=True)
@@ -48,12 +53,19 @@ def metric_spread(runs: Sequence[MethodRun], metric: str) -> Spread:
     return spread([None if value is None else 100 * value for value in values])
 
 
-def results_table(runs: Sequence[MethodRun], published: str | None, scale: str) -> pd.DataFrame:
+def results_table(
+    runs: Sequence[MethodRun], published: str | pd.DataFrame | None, scale: str
+) -> pd.DataFrame:
     """One row per method, numbers in percent, NaN where there is none.
 
     Columns: ``method, seeds, scale``; per metric (``iou_<class>..., miou, macc, mfscore``) ``<metric>``
     (mean over seeds), ``<metric>_std``, ``<metric>_paper``, ``<metric>_diff`` (ours minus the paper's);
     ``params_m, gmacs`` and the paper's ``params_m_paper, gmacs_paper``.
+
+    Args:
+        runs: scored networks.
+        published: the paper's table, or its numbers by title; see :func:`published_rows`.
+        scale: of the runs, in words.
 
     Raises:
         ValueError: no runs, a seed twice, differing classes, or an unknown published table.
@@ -61,11 +73,11 @@ def results_table(runs: Sequence[MethodRun], published: str | None, scale: str) 
     if not runs:
         raise ValueError("there are no runs to make a table of; train and evaluate at least one method")
     classes = runs[0].result.class_names
-    paper = published_results(published, classes) if published else pd.DataFrame()
+    groups = by_method(runs)
+    paper = published_rows(published, groups, classes)
     rows = []
-    for title, group in by_method(runs).items():
-        name = published_name(title, list(paper.index))
-        printed = paper.loc[name].to_dict() if name else {}
+    for title, group in groups.items():
+        printed = paper.get(title, {})
         row: dict[str, Any] = {"method": title, "seeds": len(group), "scale": scale}
         for metric in metric_titles(classes):
             ours = metric_spread(group, metric)
@@ -91,21 +103,39 @@ def results_markdown(
 ) -> str:
     """Write a results table as GitHub markdown: ``ours ± spread (paper, difference)`` in percent."""
     titles = metric_titles(class_names)
-    header = ["Method", "Seeds", *titles.values(), "Params (M)", "GMACs"]
-    lines = [f"## {title}", "", _row(header), _row(["---"] + ["---:"] * (len(header) - 1))]
-    for record in table.to_dict("records"):
-        cells = [str(record["method"]), str(record["seeds"])]
-        for metric in titles:
-            cells.append(_cell(*(record[f"{metric}{part}"] for part in ("", "_std", "_paper", "_diff"))))
-        cells += [_cell(record[k], None, record[f"{k}_paper"], None) for k in ("params_m", "gmacs")]
-        lines.append(_row(cells))
-    lines += [
-        "",
-        "Percent, pooled over the test images, means over defect classes only; in brackets the paper's.",
+    header = ["Method", "Seeds", *titles.values(), *COSTS.values()]
+    rows = [
+        [str(record["method"]), str(record["seeds"]), *result_cells(record, titles)]
+        for record in table.to_dict("records")
     ]
+    lines = [f"## {title}", "", *markdown_table(header, rows), "", f"{BASIS}; in brackets the paper's."]
     if differences:
         lines += ["", "Settings that differ from the paper's:", "", *(f"- {text}" for text in differences)]
     return "\n".join(lines) + "\n"
+
+
+def result_cells(record: Mapping[Hashable, Any], metrics: Iterable[str]) -> list[str]:
+    """Cells of ``metrics`` and of :data:`COSTS` in one row of a results table, for markdown."""
+    parts = ("", "_std", "_paper", "_diff")
+    cells = [markdown_cell(*(record[f"{metric}{part}"] for part in parts)) for metric in metrics]
+    return cells + [markdown_cell(record[cost], None, record[f"{cost}_paper"]) for cost in COSTS]
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a markdown table, all columns but the first to the right."""
+    return [_row(header), _row(["---"] + ["---:"] * (len(header) - 1)), *map(_row, rows)]
+
+
+def markdown_cell(
+    ours: float | None, std: float | None = None, paper: float | None = None, diff: float | None = None
+) -> str:
+    """``ours ± std (paper, diff)`` with what is known of it."""
+    text = "–" if _missing(ours) else f"{ours:.2f}"
+    if not _missing(std):
+        text += f" ± {std:.2f}"
+    if not _missing(paper):
+        text += f" ({paper:.2f})" if _missing(diff) else f" ({paper:.2f}, {diff:+.2f})"
+    return text
 
 
 def write_table(path: Path | str, table: pd.DataFrame, markdown: str | None = None) -> None:
@@ -138,16 +168,6 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def _cell(ours: float | None, std: float | None, paper: float | None, diff: float | None) -> str:
-    """``ours ± std (paper, diff)`` with what is known of it."""
-    text = "–" if _missing(ours) else f"{ours:.2f}"
-    if not _missing(std):
-        text += f" ± {std:.2f}"
-    if not _missing(paper):
-        text += f" ({paper:.2f})" if _missing(diff) else f" ({paper:.2f}, {diff:+.2f})"
-    return text
 
 
 def _missing(value: float | None) -> bool:

@@ -7,12 +7,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cadnet.evaluation.bootstrap import LEVEL, Interval
+from cadnet.reporting.claims import (
+    MIN_SEEDS,
+    decide,
+    interval_text,
+    points_text,
+    seed_gaps,
+    seeds_word,
+    value_text,
+)
 from cadnet.reporting.comparison import choose_rival
 from cadnet.reporting.data import HERO, Comparison, MethodRun, by_method
 from cadnet.reporting.tables import MEANS, metric_spread, metric_titles
 
-MIN_SEEDS = 3
-"""Below this many common seeds a difference is reported but not claimed."""
 NAMED_CLASSES = 6
 """With more classes than this their leaders are counted, not listed."""
 
@@ -23,9 +30,9 @@ Outcome = Literal["wins", "loses", "open", "alone"]
 class Verdict:
     """``outcome`` of the hero method on mIoU, one headline sentence and further sentences.
 
-    ``wins``/``loses``: ahead of/behind the best other method on every common seed, at least
-    :data:`MIN_SEEDS` of them, and with the whole bootstrap interval; a win further needs that no method has
-    a higher mean on the test images. ``open``: anything between, too few seeds, or no interval. ``alone``:
+    ``wins``/``loses``: ahead of/behind the best other method on every common seed and with the whole
+    bootstrap interval (:func:`~cadnet.reporting.claims.decide`); a win further needs that no method has a
+    higher mean on the test images. ``open``: anything between, too few seeds, or no interval. ``alone``:
     nothing to compare with.
     """
 
@@ -55,11 +62,10 @@ class _Case:
 
     @property
     def outcome(self) -> Outcome:
-        if len(self.gaps) < MIN_SEEDS or self.interval is None:
-            return "open"
-        if self.interval.low > 0 and min(self.gaps) > 0 and self.first == self.hero:
+        found = decide(self.gaps, self.interval)
+        if found == "ahead" and self.first == self.hero:
             return "wins"
-        return "loses" if self.interval.high < 0 and max(self.gaps) < 0 else "open"
+        return "loses" if found == "behind" else "open"
 
 
 def verdict(runs: Sequence[MethodRun], hero: str = HERO, comparison: Comparison | None = None) -> Verdict:
@@ -87,7 +93,7 @@ def verdict(runs: Sequence[MethodRun], hero: str = HERO, comparison: Comparison 
     interval = comparison.bootstrap.difference("miou").interval if comparison else None
     case = _Case(hero, rival, means, seed_gaps(groups[hero], groups[rival], "miou"), interval)
     spreads = [metric_spread(groups[title], "miou") for title in (hero, rival)]
-    texts = [f"mIoU is {_value(spreads[0])} for {hero} and {_value(spreads[1])} for {rival}."]
+    texts = [f"mIoU is {value_text(spreads[0])} for {hero} and {value_text(spreads[1])} for {rival}."]
     texts += [
         _on_interval(case, comparison),
         *_on_seeds(case),
@@ -97,22 +103,10 @@ def verdict(runs: Sequence[MethodRun], hero: str = HERO, comparison: Comparison 
     return Verdict(case.outcome, _headline(case), tuple(texts))
 
 
-def seed_gaps(one: Sequence[MethodRun], other: Sequence[MethodRun], metric: str) -> list[float]:
-    """Difference ``one - other`` in percentage points on each seed both have."""
-    theirs = {run.seed: run.result.scalars().get(metric) for run in other}
-    pairs = ((run.result.scalars().get(metric), theirs.get(run.seed)) for run in one)
-    return [100 * (a - b) for a, b in pairs if a is not None and b is not None]
-
-
-def interval_text(interval: Interval) -> str:
-    """An interval of a difference in points, such as ``25.3 to 34.6``."""
-    return f"{_points(100 * interval.low)} to {_points(100 * interval.high)}"
-
-
 def _headline(case: _Case) -> str:
     points = f"{abs(case.gap):.1f} points of mIoU"
     behind = [f"{LEVEL}\u00a0% interval {interval_text(case.interval)}"] if case.interval else []
-    stands = ", ".join([*behind, _seeds(len(case.gaps)).lower()])
+    stands = ", ".join([*behind, seeds_word(len(case.gaps)).lower()])
     if case.outcome in ("wins", "loses"):
         side = "better" if case.outcome == "wins" else "worse"
         return f"{case.hero} is {side} than {case.rival} by {points}, {stands}."
@@ -149,7 +143,7 @@ def _on_interval(case: _Case, comparison: Comparison | None) -> str:
 
 def _on_seeds(case: _Case) -> list[str]:
     if len(case.gaps) < MIN_SEEDS:
-        count = _seeds(len(case.gaps))
+        count = seeds_word(len(case.gaps))
         return [
             f"{count} in common: too few for a claim, which takes {MIN_SEEDS}, because a training too has "
             "its luck, which the test images do not show."
@@ -157,7 +151,7 @@ def _on_seeds(case: _Case) -> list[str]:
     ahead = sum(gap > 0 for gap in case.gaps)
     texts = [
         f"{case.hero} is ahead on {ahead} of {len(case.gaps)} common seeds (differences "
-        f"{_points(min(case.gaps), signed=True)} to {_points(max(case.gaps), signed=True)} points)."
+        f"{points_text(min(case.gaps), signed=True)} to {points_text(max(case.gaps), signed=True)} points)."
     ]
     if 0 < ahead < len(case.gaps):
         texts.append("The order changes with the seed, so it is not stable.")
@@ -202,18 +196,3 @@ def _leaders(groups: dict[str, list[MethodRun]], hero: str) -> str:
         text += f" {hero} has the highest IoU in {won} of {len(scored)} classes"
         text += f"; not in {', '.join(lost)}." if lost and won else "."
     return text
-
-
-def _value(value: object) -> str:
-    mean, std = getattr(value, "mean", None), getattr(value, "std", None)
-    text = "not defined" if mean is None else f"{mean:.1f}\u00a0%"
-    return text if std is None else f"{text} (± {std:.1f} over seeds)"
-
-
-def _points(value: float, *, signed: bool = False) -> str:
-    # Rounded first, so that a small negative number is not written as minus zero.
-    return f"{round(value, 1) + 0.0:{'+' if signed else ''}.1f}".replace("-", "\u2212")
-
-
-def _seeds(count: int) -> str:
-    return {0: "No seed", 1: "One seed"}.get(count, f"{count} seeds")

@@ -66,7 +66,7 @@ class DatasetView:
     """A dataset's part of the page, with everything computed.
 
     With more than :data:`WIDE` classes ``rows`` holds the means only and ``class_rows`` the classes, a cell
-    per method; ``further_curves`` and ``long_slices`` are what is folded away.
+    per method; ``further_...`` and ``long_slices`` are what is folded away.
     """
 
     report: DatasetReport
@@ -78,6 +78,7 @@ class DatasetView:
     intervals: tuple[FigureGroup, ...]
     interval_rows: tuple[dict[Hashable, Any], ...]
     training: tuple[FigureGroup, ...]
+    further_training: tuple[FigureGroup, ...]
     curves: tuple[FigureGroup, ...]
     further_curves: tuple[FigureGroup, ...]
     bars: tuple[FigureGroup, ...]
@@ -95,7 +96,7 @@ def dataset_view(report: DatasetReport, scale: str) -> DatasetView:
     classes = report.runs[0].result.class_names if report.runs else ()
     titles = metric_titles(classes)
     shown = list(titles) if len(classes) <= WIDE else list(MEANS)
-    curves = curve_figures(groups, scale)
+    curves, training = curve_figures(groups, scale), training_figures(groups, scale)
     slices = _slice_rows(groups)
     sizes = Counter(row.by for row in slices)
     compared = report.comparison
@@ -104,11 +105,12 @@ def dataset_view(report: DatasetReport, scale: str) -> DatasetView:
         verdict=verdict(report.runs, HERO, compared),
         seeds=seeds_text(report.runs),
         header=tuple(titles[metric] for metric in shown),
-        rows=_result_rows(report, scale, shown),
+        rows=result_rows(results_table(report.runs, report.published, scale), shown),
         class_rows=_class_rows(report, scale) if len(classes) > WIDE else (),
         intervals=interval_figures(compared, report.runs, scale),
         interval_rows=tuple(interval_table(compared).to_dict("records")) if compared else (),
-        training=training_figures(groups, scale),
+        training=training[:1],
+        further_training=training[1:],
         curves=curves[:WIDE],
         further_curves=curves[WIDE:],
         bars=iou_figures(report.runs, report.published, scale),
@@ -127,10 +129,8 @@ def dataset_view(report: DatasetReport, scale: str) -> DatasetView:
     )
 
 
-def _result_rows(
-    report: DatasetReport, scale: str, metrics: Sequence[str]
-) -> tuple[tuple[str, int, tuple[Cell, ...]], ...]:
-    table = results_table(report.runs, report.published, scale)
+def result_rows(table: pd.DataFrame, metrics: Sequence[str]) -> tuple[tuple[str, int, tuple[Cell, ...]], ...]:
+    """Title, seeds and a cell per metric of each row of a results table."""
     best = {metric: table[metric].max() for metric in metrics}
     rows = []
     for record in table.to_dict("records"):
@@ -148,7 +148,8 @@ def _result_rows(
 def _class_rows(report: DatasetReport, scale: str) -> tuple[tuple[str, tuple[Cell, ...]], ...]:
     """Per class its IoU by every method."""
     names = report.runs[0].result.class_names
-    rows = _result_rows(report, scale, [f"iou_{name}" for name in names])
+    table = results_table(report.runs, report.published, scale)
+    rows = result_rows(table, [f"iou_{name}" for name in names])
     return tuple((name, tuple(cells[k] for _, _, cells in rows)) for k, name in enumerate(names))
 
 

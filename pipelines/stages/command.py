@@ -23,17 +23,19 @@ def run_stage(body: Callable[[], None]) -> None:
         raise SystemExit(1) from error
 
 
-def parse_cell(description: str) -> CellName:
-    """Read --dataset, --method and --seed."""
+def parse_cell(description: str, *, cross: bool = False) -> CellName:
+    """Read --dataset, --method and --seed, and with ``cross`` --test."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--method", required=True)
     parser.add_argument("--seed", required=True, type=int)
+    if cross:
+        parser.add_argument("--test", default="", help="dataset to score on, if not the one trained on")
     return CellName(**vars(parser.parse_args()))
 
 
 def read_params(cell: CellName) -> ProjectParams:
-    """Read params.yaml and check that it defines the cell's dataset and method.
+    """Read params.yaml and check that it defines the cell's datasets and method.
 
     Raises:
         ConfigError: it does not.
@@ -41,6 +43,7 @@ def read_params(cell: CellName) -> ProjectParams:
     params = load_params(PARAMS)
     for kind, name, known in (
         ("dataset", cell.dataset, params.datasets),
+        ("dataset", cell.test_dataset, params.datasets),
         ("method", cell.method, params.methods),
     ):
         if name not in known:

@@ -1,10 +1,12 @@
-"""Stage ``evaluate``: score one trained cell on the test split."""
+"""Stage ``evaluate``: score one trained cell on the test split of its own or (cross-test) another dataset."""
 
 from __future__ import annotations
 
 import shutil
 import time
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,34 +21,35 @@ from cadnet.evaluation.contrast import defect_contrast
 from cadnet.evaluation.counts import Counts
 from cadnet.evaluation.evaluate import evaluate as count
 from cadnet.evaluation.result import EvaluationResult, evaluation_result, per_image_table
-from cadnet.files import atomic_directory, atomic_path, write_json
+from cadnet.files import atomic_directory, atomic_path, value_digest, write_json
 from cadnet.models.tensors import WeightsError
 from cadnet.models.weights import ModelDescription, load_model
 from cadnet.tracking.cost import measure_cost
 from cadnet.tracking.stage import track_stage
 from cadnet.tracking.tracker import metric_points
 from cadnet.writing.progress import open_progress
-from pipelines.cells import CACHE, CHECKPOINTS, CellName, dataset_folder
+from pipelines.cells import CACHE, CHECKPOINTS, CellName, dataset_folder, tracked
 from pipelines.stages.command import parse_cell, read_params, run_stage
+from pipelines.stages.train import tracked_params
 
 SPLIT = "test"
 
 
 def evaluate(cell: CellName, params: ProjectParams) -> None:
-    """Score ``cell`` and write its metrics, curves, per-image table and counts."""
-    dataset = open_dataset(dataset_folder(cell.dataset))
+    """Score ``cell`` and write its metrics, curves, per-image table, counts and cost."""
+    dataset = open_dataset(dataset_folder(cell.test_dataset))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model, description = load_model(cell.model)
     require_weights_of(cell, description, dataset)
     model.to(device)
     decoded = decode_split(dataset, SPLIT, CACHE, progress=True)
     with track_stage(
-        cell.tracked(params.run.scale),
-        description.metadata["fingerprint"],
+        tracked(cell, params),
+        scored_fingerprint(cell, description, dataset),
         stage="evaluate",
-        params={"evaluate": params.evaluate.model_dump()},
+        params=_tracked_params(cell, params),
     ) as run:
-        run.log_dataset(cell.dataset, dataset.digest, str(dataset.root), context="test")
+        run.log_dataset(cell.test_dataset, dataset.digest, str(dataset.root), context="test")
         counts, seconds = _count(model, decoded, dataset, params, device)
         contrast = defect_contrast(decoded.images, decoded.references, decoded.reference_index, decoded.masks)
         result = evaluation_result(
@@ -57,16 +60,11 @@ def evaluate(cell: CellName, params: ProjectParams) -> None:
             contrast=contrast,
             contrast_bins=params.evaluate.contrast_bins,
         )
-        speed = len(decoded.rows) / seconds
         images = per_image_table(counts, dataset.classes, decoded.rows, contrast)
-        _write(cell, counts, result, images)
-        write_json(
-            cell.evaluation / "speed.json", {"eval_pairs_per_second": speed, "device": _device_name(device)}
-        )
+        size = (int(decoded.rows["height"].iloc[0]), int(decoded.rows["width"].iloc[0]))
+        cost = measure_cost(model, size, device, pairs_per_second=len(decoded.rows) / seconds)
+        _write(cell, counts, result, images, asdict(cost) | {"device": _device_name(device), "size": size[0]})
         run.log_metrics(metric_points({f"test_{name}": value for name, value in result.scalars().items()}))
-        run.log_metrics([("eval_pairs_per_second", speed, None)])
-        row = decoded.rows.iloc[0]
-        cost = measure_cost(model, (int(row["height"]), int(row["width"])), device, pairs_per_second=speed)
         run.log_metrics(metric_points(cost.metrics()))
         run.set_tags({"device": _device_name(device)})
         run.log_table(pd.DataFrame([result.scalars()]), "tables/test_metrics.json")
@@ -74,11 +72,22 @@ def evaluate(cell: CellName, params: ProjectParams) -> None:
     shutil.rmtree(CHECKPOINTS / cell.path, ignore_errors=True)
 
 
+def scored_fingerprint(cell: CellName, description: ModelDescription, dataset: PreparedDataset) -> str:
+    """What the run of the evaluation is found by: that of the training, or a cross-test's own."""
+    trained = str(description.metadata["fingerprint"])
+    return value_digest(trained, dataset.digest) if cell.test else trained
+
+
 def require_weights_of(cell: CellName, description: ModelDescription, dataset: PreparedDataset) -> None:
     """Check that a cell's weights come from its own training, so that no other's are scored as its own.
 
+    Args:
+        cell: what is scored.
+        description: of the weights that lie in the cell's place.
+        dataset: what they are scored on.
+
     Raises:
-        WeightsError: they do not.
+        WeightsError: they do not, or they know other classes than a cross-test's dataset.
     """
     trained = description.metadata
     cure = f"train the cell again: dvc repro -f -s train@{cell.stage_suffix}"
@@ -89,8 +98,25 @@ def require_weights_of(cell: CellName, description: ModelDescription, dataset: P
             raise WeightsError(
                 f"{cell.model} holds weights of {what} {trained[what]!r}, not {wanted!r}; {cure}"
             )
-    if trained["dataset"].get("digest") != dataset.digest:
+    if cell.dataset != trained["dataset"].get("name"):
+        wrong = trained["dataset"].get("name")
+        raise WeightsError(f"{cell.model} holds weights of dataset {wrong!r}, not {cell.dataset!r}; {cure}")
+    if cell.test_dataset == cell.dataset and trained["dataset"].get("digest") != dataset.digest:
         raise WeightsError(f"{cell.model} holds weights of another state of dataset '{cell.dataset}'; {cure}")
+    if tuple(description.class_names) != dataset.classes:
+        raise WeightsError(
+            f"{cell.model} knows the classes {list(description.class_names)}, dataset "
+            f"'{cell.test_dataset}' has {list(dataset.classes)}; only datasets of equal classes can be "
+            "cross-tested"
+        )
+
+
+def _tracked_params(cell: CellName, params: ProjectParams) -> dict[str, Any]:
+    """The evaluation's own parameters; a cross-test's run holds no training, so it repeats those."""
+    own = {"evaluate": params.evaluate.model_dump()}
+    if not cell.test:
+        return own
+    return own | tracked_params(params.methods[cell.method], params.train, cell.seed)
 
 
 def _count(
@@ -116,9 +142,12 @@ def _device_name(device: str) -> str:
     return torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
 
 
-def _write(cell: CellName, counts: Counts, result: EvaluationResult, images: pd.DataFrame) -> None:
+def _write(
+    cell: CellName, counts: Counts, result: EvaluationResult, images: pd.DataFrame, cost: dict[str, Any]
+) -> None:
     with atomic_directory(cell.evaluation) as folder:
         write_json(folder / "result.json", result.to_dict())
+        write_json(folder / "cost.json", cost)
         images.to_csv(folder / "images.csv", index=False)
         write_counts(folder / "counts.npz", counts)
     with atomic_path(cell.curves) as temporary:
@@ -156,7 +185,7 @@ def curve_table(result: EvaluationResult) -> pd.DataFrame:
 
 def main() -> None:
     """Entry of ``python -m pipelines.stages.evaluate``."""
-    cell = parse_cell("Score one cell of the grid on the test split.")
+    cell = parse_cell("Score one cell of a grid on a test split.", cross=True)
     run_stage(lambda: evaluate(cell, read_params(cell)))
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 import cadnet
-from cadnet.config import ProjectParams
+from cadnet.config import MethodParams, ProjectParams, TrainParams
 from cadnet.datasets.manifest import DatasetError, open_dataset
 from cadnet.files import atomic_directory, atomic_path, read_json, tree_digest, value_digest
 from cadnet.tracking.cost import comparable_params
@@ -18,7 +19,16 @@ from cadnet.tracking.stage import track_stage
 from cadnet.tracking.tracker import Run, metric_points
 from cadnet.training.fit import STATE_FILE, FitResult, TrainingJob, fit
 from cadnet.training.task import Epoch
-from pipelines.cells import CACHE, CHECKPOINTS, PARAMS, VERDICT, CellName, dataset_folder, validation_folder
+from pipelines.cells import (
+    CACHE,
+    CHECKPOINTS,
+    PARAMS,
+    VERDICT,
+    CellName,
+    dataset_folder,
+    tracked,
+    validation_folder,
+)
 from pipelines.stages.command import parse_cell, read_params, run_stage
 
 MODEL_FILES = ("weights.safetensors", "model.json")
@@ -61,15 +71,10 @@ def train(cell: CellName, params: ProjectParams) -> None:
         fit(job, work, CACHE, metadata=metadata)
         return
     with track_stage(
-        cell.tracked(params.run.scale),
+        tracked(cell, params),
         fingerprint,
         stage="train",
-        params={
-            "method": job.method.model_dump(),
-            "train": job.train.model_dump(),
-            "seed": cell.seed,
-            **comparable_params(job.method, job.train),
-        },
+        params=tracked_params(job.method, job.train, cell.seed),
         restart=not (work / STATE_FILE).is_file(),
     ) as run:
         run.log_dataset(cell.dataset, job.dataset.digest, str(job.dataset.root))
@@ -80,6 +85,12 @@ def train(cell: CellName, params: ProjectParams) -> None:
         run.log_metrics(metric_points(numbers(best)))
         seconds = sum(float(row["train_seconds"] or 0) for row in result.history)
         run.log_metrics([("cost_train_seconds", seconds, None)])
+
+
+def tracked_params(method: MethodParams, train: TrainParams, seed: int) -> dict[str, Any]:
+    """What a run records of a training: all of it, and the few settings one compares by."""
+    whole = {"method": method.model_dump(), "train": train.model_dump(), "seed": seed}
+    return whole | comparable_params(method, train)
 
 
 def refuse_invalid(dataset: str) -> None:

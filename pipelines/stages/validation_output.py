@@ -16,7 +16,7 @@ from cadnet.files import atomic_directory, read_json, write_bytes, write_json
 from cadnet.reporting.validation import LISTED, Check, Row, ValidationPage, write_validation_page
 from cadnet.tracking import TrackingError, collect_provenance, invocation_key, open_tracker
 from cadnet.tracking.cells import TAG_ERROR, TAG_STAGE_STATUS
-from pipelines.cells import PARAMS, VERDICT, CellName, dataset_folder, validation_folder
+from pipelines.cells import PARAMS, VERDICT, CellName, dataset_folder, tracked, validation_folder
 from pipelines.stages.validation_frames import class_frame
 from pipelines.stages.validation_sheets import contact_sheets
 
@@ -186,7 +186,8 @@ def _warnings(facts: DatasetFacts | None, params: ValidateParams) -> list[Row]:
 def _track(dataset: str, params: ProjectParams, folder: Path, error: DataValidationError | None) -> None:
     """Record the verdict on the parent run of the dataset's experiment."""
     tracker = open_tracker()
-    experiment = CellName(dataset, params.run.methods[0], params.run.seeds[0]).tracked("").experiment
+    # Every training on the dataset is beneath it, of whichever grid it is.
+    experiment = tracked(CellName(dataset, params.run.methods[0], params.run.seeds[0]), params).experiment
     tracker.sweep_stale(experiment)
     parent = tracker.open_parent(invocation_key("."), experiment, collect_provenance("."))
     if not parent.resumed:

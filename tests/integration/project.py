@@ -152,6 +152,8 @@ def ran(output: str) -> set[str]:
 def tiny_params(params: dict[str, Any]) -> dict[str, Any]:
     """Two methods and four epochs on next to nothing, but so easy that something is learnt."""
     params["run"] = {"scale": SCALE, "datasets": ["synlcd"], "methods": ["cadnet", "segformer"], "seeds": [0]}
+    for grid in ("ablation", "cross"):
+        params[grid] = {"datasets": [], "methods": [], "seeds": []}
     params["datasets"]["synlcd"] |= {
         "subset": "line",
         "size": 32,

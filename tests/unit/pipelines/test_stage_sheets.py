@@ -20,7 +20,7 @@ from cadnet.models.factory import build_model
 from cadnet.models.weights import save_weights
 from pipelines.cells import CACHE, CellName
 from pipelines.stages.evaluate import evaluate
-from pipelines.stages.report import part_titles
+from pipelines.stages.method_runs import part_titles
 from pipelines.stages.sheets import predict, sample_pictures
 from tests.fakes import CLASSES
 
@@ -34,7 +34,12 @@ def params(project: Path) -> ProjectParams:
     digest = open_dataset(Path("datasets/synlcd")).digest
     for name in METHODS:
         torch.manual_seed(0)
-        metadata = {"fingerprint": "f" * 64, "dataset": {"digest": digest}, "method": name, "seed": 0}
+        metadata = {
+            "fingerprint": "f" * 64,
+            "dataset": {"name": "synlcd", "digest": digest},
+            "method": name,
+            "seed": 0,
+        }
         save_weights(
             CellName("synlcd", name, 0).model, build_model(name, 2), name=name, num_classes=2,
             class_names=CLASSES, metadata=metadata,

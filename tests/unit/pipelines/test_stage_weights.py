@@ -56,6 +56,41 @@ def test_weights_of_another_seed_or_dataset_are_not_scored(project: Path, fails:
     assert not (project / "reports").exists()
 
 
+def test_a_cross_test_scores_on_the_other_dataset(
+    project: Path, edit: Callable[[str, object], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(MODEL)
+    write_fake_dataset(project / "datasets/synlcd-line", seed=5)
+    monkeypatch.setattr(sys, "argv", ["stage", *CELL, "--test", "synlcd-line"])
+    evaluate.main()
+    found = {
+        path.relative_to(project / "reports").as_posix() for path in (project / "reports").glob("*/*/*/*")
+    }
+    assert found == {
+        "curves/synlcd-on-synlcd-line/cadnet/s0.csv", "evaluation/synlcd-on-synlcd-line/cadnet/s0",
+        "metrics/synlcd-on-synlcd-line/cadnet/s0.json",
+    }  # fmt: skip
+    other = open_dataset(project / "datasets/synlcd-line").split("test")
+    counts = evaluate.read_counts(project / "reports/evaluation/synlcd-on-synlcd-line/cadnet/s0/counts.npz")
+    assert tuple(counts.pooled.sum(axis=1)[1:]) == tuple(other[f"n_{name}"].sum() for name in CLASSES)
+    cost = read_json(project / "reports/evaluation/synlcd-on-synlcd-line/cadnet/s0/cost.json")
+    assert cost["params_m"] > 3.8 and cost["latency_ms"] > 0 and cost["size"] == 32
+
+
+def test_a_cross_test_needs_equal_classes(project: Path, fails: Fails) -> None:
+    save(MODEL, classes=("scratch", "dent"))
+    write_fake_dataset(project / "datasets/synlcd-line", seed=5)
+    message = fails(evaluate.main, *CELL, "--test", "synlcd-line")
+    assert "knows the classes ['scratch', 'dent'], dataset 'synlcd-line' has ['line', 'abpt']" in message
+    assert "only datasets of equal classes can be cross-tested" in message
+    assert not (project / "reports").exists()
+
+
+def test_an_unknown_test_dataset_lists_the_known_ones(project: Path, fails: Fails) -> None:
+    save(MODEL)
+    assert "defines no dataset 'other'; it has ['synlcd'" in fails(evaluate.main, *CELL, "--test", "other")
+
+
 def test_weights_that_no_stage_trained_are_refused(project: Path, fails: Fails) -> None:
     save_weights(MODEL, build_model("cadnet", 2), name="cadnet", num_classes=2)
     assert "do not say which training they are of" in fails(evaluate.main, *CELL)
@@ -82,7 +117,7 @@ def test_outputs_are_replaced_and_never_written_through(
     evaluate.main()
     outputs = [path for path in sorted((project / "reports").rglob("*")) if path.is_file()]
     assert {path.name for path in outputs} == {
-        "counts.npz", "images.csv", "result.json", "s0.csv", "s0.json", "speed.json",
+        "counts.npz", "images.csv", "result.json", "s0.csv", "s0.json", "cost.json",
     }  # fmt: skip
     links = {}
     for number, path in enumerate(outputs):

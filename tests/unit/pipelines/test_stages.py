@@ -43,10 +43,12 @@ def test_an_unknown_key_is_named_by_every_stage(
 
 def test_unknown_names_list_the_known_ones(project: Path, fails: Fails) -> None:
     assert fails(prepare.main, "--dataset", "pcb") == (
-        "error: params.yaml defines no dataset 'pcb'; it has ['synlcd']"
+        "error: params.yaml defines no dataset 'pcb'; it has ['synlcd', 'synlcd-abpt', 'synlcd-line']"
     )
     other = ["--dataset", "synlcd", "--method", "cadnot", "--seed", "0"]
-    assert "defines no method 'cadnot'; it has ['cadnet', 'segformer']" in fails(train.main, *other)
+    assert "defines no method 'cadnot'; it has ['cadnet', 'cadnet-ce', 'segformer']" in fails(
+        train.main, *other
+    )
 
 
 def test_a_truncated_pattern_leaves_no_dataset(project: Path, fails: Fails) -> None:

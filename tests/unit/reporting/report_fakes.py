@@ -31,7 +31,9 @@ MVTEC = (
     "bottle", "cable", "capsule", "carpet", "grid", "hazelnut", "leather", "metal_nut", "pill", "screw",
     "tile", "toothbrush", "transistor", "wood", "zipper",
 )  # fmt: skip
-SEVEN = ("CADNet", "SegFormer", "DeepLabV3+", "OCRNet", "DANet", "PSPNet", "FCN")
+THREE = ("CADNet", "SegFormer", "DeepLabV3+")
+SEVEN = (*THREE, "OCRNet", "DANet", "PSPNet", "FCN")
+NINE = (*SEVEN, "Unet++ (smp)", "UPerNet (smp)")
 SKILL = {
     "CADNet": (0.78, 0.55),
     "SegFormer": (0.68, 0.46),
@@ -40,6 +42,8 @@ SKILL = {
     "DANet": (0.58, 0.38),
     "PSPNet": (0.57, 0.36),
     "FCN": (0.50, 0.33),
+    "Unet++ (smp)": (0.64, 0.44),
+    "UPerNet (smp)": (0.66, 0.43),
 }
 SIZES = {"CADNet": (3.90, 8.21), "SegFormer": (3.72, 6.37), "DeepLabV3+": (43.58, 176.22)}
 
@@ -56,23 +60,30 @@ def fake_manifest(images: int = 60) -> pd.DataFrame:
     )
 
 
-def fake_counts(title: str, seed: int, images: int = 60, classes: Sequence[str] = CLASSES) -> Counts:
+def fake_counts(
+    title: str,
+    seed: int,
+    images: int = 60,
+    classes: Sequence[str] = CLASSES,
+    skill: float | None = None,
+) -> Counts:
     """Counts with an IoU near the method's skill; what is true is the same for all methods and seeds."""
     truth, rng = np.random.default_rng(99), np.random.default_rng([seed, sum(map(ord, title))])
     number = len(classes)
-    skill = np.resize(SKILL[title], number) - 0.25 * np.linspace(0, 1, number) + rng.normal(0, 0.02, number)
+    level = np.resize(SKILL[title] if skill is None else skill, number)
+    level = level - 0.25 * np.linspace(0, 1, number) + rng.normal(0, 0.02, number)
     defects = np.arange(1, number + 1)
     confusion = np.zeros((images, number + 1, number + 1), np.int64)
     for i in range(images):
         sizes = truth.integers(10, 900, number) * (i % 2 == 0) * (truth.random(number) < 2.5 / number)
-        found = (sizes * np.clip(skill + rng.normal(0, 0.1, number), 0, 1)).astype(int)
+        found = (sizes * np.clip(level + rng.normal(0, 0.1, number), 0, 1)).astype(int)
         alarms = (sizes * rng.uniform(0, 0.1, number)).astype(int)
         alarms += (rng.random() < 0.15) * rng.integers(0, 9, number)
         confusion[i, defects, defects] = found
         confusion[i, defects, 0] = sizes - found
         confusion[i, 0, defects] = alarms
         confusion[i, 0, 0] = PIXELS - confusion[i].sum()
-    return Counts(np.arange(images), confusion, fake_histograms(rng, skill))
+    return Counts(np.arange(images), confusion, fake_histograms(rng, level))
 
 
 def fake_result(
@@ -109,7 +120,7 @@ def fake_run(title: str, seed: int, classes: Sequence[str] = CLASSES) -> MethodR
         title=title,
         seed=seed,
         result=fake_result(title, seed, classes=classes),
-        efficiency=Efficiency(params, gmacs, gmacs * 1.2, 41.0, 24.4, "2 CPU cores", 128),
+        efficiency=Efficiency(params, gmacs, gmacs * 1.2, 41.0, 24.4, 812.0, "2 CPU cores", 128),
         history=fake_history(title, seed),
         mlflow_run_id=f"{sum(map(ord, title)):08x}{seed:024x}",
         train_seconds=212.0 + seed,
@@ -118,7 +129,7 @@ def fake_run(title: str, seed: int, classes: Sequence[str] = CLASSES) -> MethodR
 
 def fake_runs(
     seeds: int = 3,
-    titles: Sequence[str] = ("CADNet", "SegFormer", "DeepLabV3+"),
+    titles: Sequence[str] = THREE,
     classes: Sequence[str] = CLASSES,
 ) -> list[MethodRun]:
     return [fake_run(title, seed, classes) for title in titles for seed in range(seeds)]
@@ -132,7 +143,7 @@ def fake_comparison(runs: Sequence[MethodRun]) -> Comparison | None:
     return compare_methods(runs, counts, groups, group_title="display pattern")
 
 
-def fake_row(index: int, size: int = 128) -> SheetRow:
+def fake_row(index: int, size: int = 128, titles: Sequence[str] = THREE) -> SheetRow:
     """A screen with colour blocks, a line across it, and predictions that miss some and invent some."""
     rng = np.random.default_rng(index)
     blocks = rng.integers(40, 220, (4, 4, 3)).astype(np.uint8)
@@ -143,7 +154,7 @@ def fake_row(index: int, size: int = 128) -> SheetRow:
     image = reference.copy()
     image[truth > 0] = rng.integers(0, 255, 3)
     predictions = {}
-    for k, title in enumerate(SIZES):
+    for k, title in enumerate(titles):
         guess = truth.copy()
         guess[:, : 10 + 14 * k] = 0
         cv2.circle(guess, (100, 20 + 8 * k), 2 + 2 * k, 1, -1)
@@ -164,7 +175,7 @@ def fake_map_row(index: int) -> MapRow:
 
 
 def fake_report(
-    seeds: int = 3, classes: Sequence[str] = CLASSES, titles: Sequence[str] = tuple(SIZES)
+    seeds: int = 3, classes: Sequence[str] = CLASSES, titles: Sequence[str] = THREE
 ) -> ReportData:
     title = f"Comparison on SynLCD mixed ({SCALE}; seed 0)"
     runs = fake_runs(seeds, titles, classes)
@@ -173,9 +184,9 @@ def fake_report(
         map_png([fake_map_row(i) for i in range(3)], maps_title), f"{maps_title}. {LEGEND}", maps_title
     )
     sheet = Picture(
-        comparison_png([fake_row(i) for i in range(4)], title),
+        comparison_png([fake_row(i, titles=titles) for i in range(4)], title),
         f"{title}. For each defect class the median, worst and best image by IoU, chosen by rule.",
-        "Four samples with the predictions of three methods; CADNet has the fewest wrong pixels in each.",
+        f"Four samples with predictions of {len(titles)} methods; CADNet has the fewest wrong pixels.",
     )
     dataset = DatasetReport(
         title="SynLCD mixed",

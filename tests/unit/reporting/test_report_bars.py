@@ -50,7 +50,7 @@ def test_intervals_are_coloured_by_where_zero_lies() -> None:
     }
     axes = interval_figure(shown, f"A against B ({SCALE}; 1 seed)", "A minus B", UNIT).axes[0]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["ahead", "open", "behind"]
-    assert axes.get_xlabel() == "A minus B (points of IoU)"
+    assert axes.get_xlabel() == "A minus B\n(points of IoU)"
     lines = [
         line for line in axes.lines if len(line.get_xdata()) == 2 and not line.get_label().startswith("95")
     ]

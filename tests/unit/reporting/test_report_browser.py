@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
-from report_fakes import MVTEC, fake_report
+from report_fakes import MVTEC, NINE, fake_report
+from study_fakes import fake_cross, fake_study
 
 from cadnet.reporting.html import render_report
 
@@ -47,6 +49,14 @@ def wide_page() -> str:
     return render_report(fake_report(1, MVTEC[:8], ("CADNet", "SegFormer")))
 
 
+@pytest.fixture(scope="module")
+def full_page() -> str:
+    """Of nine methods, with studies and cross-tests."""
+    studies = (fake_study("ablation", seeds=3), fake_study("lambda", seeds=1))
+    report = fake_report(3, titles=NINE)
+    return render_report(dataclasses.replace(report, studies=studies, cross=fake_cross(NINE, seeds=3)))
+
+
 def browse(folder: Path, page: Path, *more: str) -> subprocess.CompletedProcess[str]:
     command = [str(CHROMIUM), *OPTIONS, f"--user-data-dir={folder / 'profile'}", *more, page.as_uri()]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
@@ -55,7 +65,7 @@ def browse(folder: Path, page: Path, *more: str) -> subprocess.CompletedProcess[
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 @pytest.mark.parametrize("width", [400, 1280])
-@pytest.mark.parametrize("kind", ["page", "wide_page"])
+@pytest.mark.parametrize("kind", ["page", "wide_page", "full_page"])
 def test_browser_shows_the_page_without_errors_or_overflow(
     request: pytest.FixtureRequest, kind: str, tmp_path: Path, width: int
 ) -> None:

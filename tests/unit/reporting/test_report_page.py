@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from report_fakes import MVTEC, SCALE, fake_report, fake_run
+from page_reader import assert_accessible, assert_loads_nothing, read
+from report_fakes import MVTEC, NINE, SCALE, fake_report, fake_run
 
 from cadnet.reporting.data import Link, ReportData, Section
 from cadnet.reporting.html import breakable, least_width, number, render_report, write_report
 from cadnet.reporting.views import WIDE, dataset_view
-
-VOID = {"meta", "link", "img", "br", "hr", "input", "wbr"}
 
 
 @pytest.fixture(scope="module")
@@ -37,56 +35,13 @@ def wide_page(wide: ReportData) -> str:
     return render_report(wide)
 
 
-class Reader(HTMLParser):
-    """Collects tags, and notices tags that are closed in the wrong order."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
-def read(page: str) -> Reader:
-    reader = Reader()
-    reader.feed(page)
-    assert reader.open == []
-    return reader
-
-
 def test_page_loads_nothing_and_needs_no_script(page: str) -> None:
-    reader = read(page)
-    for tag, attributes in reader.tags:
-        assert tag not in {"script", "iframe", "object", "embed"}
-        for name in ("src", "srcset", "data", "poster"):
-            assert (attributes.get(name) or "data:").startswith("data:")
-        if tag == "link":
-            assert (attributes["href"] or "").startswith("data:")
-        assert not any(name.startswith("on") for name in attributes)
-    style = page[page.index("<style>") : page.index("</style>")]
-    assert "url(" not in style and "@import" not in style
+    assert_loads_nothing(page)
 
 
 def test_page_is_accessible(page: str) -> None:
-    reader = read(page)
-    images = [attributes for tag, attributes in reader.tags if tag == "img"]
-    assert len(images) == 13 and all(len(image["alt"] or "") > 20 for image in images)
-    ids = [attributes["id"] for _, attributes in reader.tags if "id" in attributes]
-    assert len(ids) == len(set(ids))
-    for _, attributes in reader.tags:
-        for name in ("aria-labelledby", "aria-describedby"):
-            assert attributes.get(name, ids[0]) in ids
-        if (attributes.get("href") or "").startswith("#"):
-            assert (attributes["href"] or "")[1:] in ids
-    assert page.count("<figure") == page.count("<figcaption>") == 7
-    assert page.startswith("<!doctype html>") and '<html lang="en">' in page
+    assert_accessible(page)
+    assert page.count("<img ") == 13 and page.count("<figure") == 7
 
 
 def test_page_says_scale_numbers_and_where_they_come_from(report: ReportData, page: str) -> None:
@@ -158,6 +113,16 @@ def test_many_parts_are_folded(report: ReportData) -> None:
     page = render_report(dataclasses.replace(report, datasets=(alone,)))
     assert "<summary>By board (30 parts)</summary>" in page
     read(page)
+
+
+def test_losses_of_many_methods_are_folded() -> None:
+    data = fake_report(1, titles=NINE)
+    view = dataset_view(data.datasets[0], SCALE)
+    assert [len(group.pictures) for group in view.training] == [2]
+    assert [len(group.pictures) for group in view.further_training] == [8]
+    page = render_report(data)
+    assert "<summary>Losses of the other methods</summary>" in page
+    assert_accessible(page)
 
 
 def test_names_break_after_underscores() -> None:

@@ -7,7 +7,7 @@ import dataclasses
 import cv2
 import numpy as np
 import pytest
-from report_fakes import SCALE, fake_row, fake_run, fake_runs
+from report_fakes import NINE, SCALE, fake_row, fake_run, fake_runs
 
 from cadnet.evaluation.curves import curve
 from cadnet.reporting.bars import iou_bar_figure
@@ -32,7 +32,9 @@ from cadnet.reporting.plots import (
     fscore_threshold_figure,
     loss_figure,
     method_colours,
+    method_lines,
     precision_recall_figure,
+    split_title,
     validation_figure,
 )
 
@@ -91,6 +93,22 @@ def test_sheet_shrinks_large_samples_and_keeps_their_shape() -> None:
         predictions={name: guess[:128] for name, guess in row.predictions.items()},
     )
     assert comparison_sheet([wide], "t", darkened=True, cell=100).shape[0] == 56 + 20 + 50 + 6 + 20
+
+
+def test_many_methods_are_wrapped_under_their_names() -> None:
+    row, cell, gap = fake_row(0, titles=NINE), 64, 6
+    sheet = comparison_sheet([row], "t", cell=cell)
+    line = 22 + cell + gap
+    assert sheet.shape == (34 + 12 + 20 + 2 * line + 20, gap + 6 * (cell + gap), 3)
+    single = comparison_sheet([fake_row(0)], "t", cell=192)
+    both = comparison_sheet([row], "t", cell=192)
+    top = 34 + 12 + 20 + 22
+    # CADNet stands fourth in the first line, OCRNet first in the second.
+    np.testing.assert_array_equal(both[top : top + 192, 600:792], single[76 : 76 + 192, 600:792])
+    below = top + 192 + gap + 22
+    expected = error_map(row.truth, row.predictions["OCRNet"])
+    shown = both[below + 60 : below + 192, gap : gap + 192]
+    np.testing.assert_array_equal(shown, cv2.resize(expected, (192, 192), interpolation=0)[60:])
 
 
 def test_sheet_refuses_rows_of_differing_methods() -> None:
@@ -164,6 +182,29 @@ def test_methods_keep_their_colours() -> None:
     assert colours["CADNet"] == COLOURS["CADNet"]
     assert colours["SegFormer-B0"] == COLOURS["SegFormer"]
     assert len(set(colours.values())) == 4
+    assert len(set(method_colours(NINE).values())) == 9
+
+
+def test_many_lines_differ_in_dash_too() -> None:
+    few, many = method_lines(NINE[:4]), method_lines(NINE)
+    assert {look["linestyle"] for look in few.values()} == {"-"}
+    assert len({(look["color"], look["linestyle"]) for look in many.values()}) == 9
+    # Orange and green, which a part of the readers cannot tell apart.
+    assert many["SegFormer"]["linestyle"] != many["DeepLabV3+"]["linestyle"]
+
+
+@pytest.mark.parametrize(
+    ("title", "parts"),
+    [
+        ("IoU (128 px; 3 seeds)", ("IoU", "128 px; 3 seeds")),
+        ("Loss of Unet++ (smp) (128 px; seed 0)", ("Loss of Unet++ (smp)", "128 px; seed 0")),
+        ("IoU (4,200 pairs (600 of them spare); 1 seed)", ("IoU", "4,200 pairs (600 of them spare); 1 seed")),
+        ("IoU by class", ("IoU by class", "")),
+        ("odd) one)", ("odd) one)", "")),
+    ],
+)
+def test_the_last_brackets_of_a_title_go_into_a_second_line(title: str, parts: tuple[str, str]) -> None:
+    assert split_title(title) == parts
 
 
 def test_figure_groups_have_alt_texts_with_numbers() -> None:
@@ -175,6 +216,8 @@ def test_figure_groups_have_alt_texts_with_numbers() -> None:
     ]
     best = 100 * runs[0].history["val_miou"].max()
     assert f"CADNet seed 0 {best:.1f} %" in training.pictures[0].alt
+    many = training_figures(by_method(fake_runs(1, NINE)), SCALE)
+    assert [(group.name, len(group.pictures)) for group in many] == [("training", 2), ("losses", 8)]
     assert [group.name for group in curve_figures(groups, SCALE)] == ["curves_line", "curves_abpt"]
     miou = 100 * runs[0].result.metrics.miou
     assert f"CADNet seed 0 mIoU {miou:.1f} %" in iou_figures(runs, None, SCALE)[0].pictures[0].alt

@@ -11,9 +11,10 @@ from report_fakes import CLASSES, MVTEC, fake_comparison, fake_runs
 
 from cadnet.evaluation.counts import Counts
 from cadnet.evaluation.result import evaluation_result
+from cadnet.reporting.claims import seed_gaps
 from cadnet.reporting.comparison import choose_rival, compare_methods, interval_table
 from cadnet.reporting.data import Comparison, MethodRun, by_method
-from cadnet.reporting.verdict import Verdict, seed_gaps, verdict
+from cadnet.reporting.verdict import Verdict, verdict
 
 IMAGES = 12
 

@@ -1,0 +1,93 @@
+"""The search of learning rates: every method the same effort, resumed, on validation alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from cadnet.config import load_params
+from pipelines import search as module
+from pipelines.search import search, search_jobs
+from pipelines.stages.search_section import search_section
+
+Edit = Callable[[str, object], None]
+
+
+@pytest.fixture
+def tried(project: Path, edit: Edit) -> Path:
+    shared = {"optimizer": "adamw", "weight_decay": 0.01, "schedule": "constant"}
+    candidates = [shared | {"lr": rate} for rate in (0.001, 0.004)]
+    edit("search", {"dataset": "synlcd", "recipes": {"transformer": candidates}})
+    return project
+
+
+def test_every_method_tries_every_candidate_of_its_recipe(tried: Path) -> None:
+    params = load_params(tried / "params.yaml")
+    names, jobs = zip(*search_jobs(params, params.run.methods), strict=True)
+    assert names == ("cadnet", "cadnet", "segformer", "segformer")
+    assert [job.train.recipes["transformer"].lr for job in jobs] == [0.001, 0.004, 0.001, 0.004]
+    assert {(job.train.epochs, job.train.batch_size, job.seed) for job in jobs} == {(1, 4, 0)}
+    assert [job.method.model for job in jobs] == list(names)
+
+
+def test_a_search_is_kept_and_resumed(tried: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    params = load_params(tried / "params.yaml")
+    first = search(params, ["segformer"])
+    assert list(first["lr"]) == [0.001, 0.004]
+    assert set(first["method"]) == {"segformer"}
+    assert first["val_miou"].between(0, 1).all() and (first["pairs"] > 0).all()
+    monkeypatch.setattr(module, "fit", lambda *_: pytest.fail("trained again"))
+    again = search(params, ["segformer"])
+    pd.testing.assert_frame_equal(first, again, check_dtype=False)
+    # Another state of the data is another search.
+    (tried / "datasets/synlcd/dataset.json").write_text(
+        (tried / "datasets/synlcd/dataset.json").read_text("utf-8").replace('"name"', '"name" '), "utf-8"
+    )
+    with pytest.raises(pytest.fail.Exception, match="trained again"):
+        search(load_params(tried / "params.yaml"), ["segformer"])
+
+
+def test_the_report_says_space_budget_and_choice(tried: Path) -> None:
+    params = load_params(tried / "params.yaml")
+    assert search_section(params) is None
+    rows = [
+        {"scale": "tiny", "method": m, "recipe": "transformer", "optimizer": "adamw", "lr": lr,
+         "seed": 0, "epochs": 1, "pairs": 60, "val_miou": value}
+        for m, lr, value in (("cadnet", 0.001, 0.2), ("cadnet", 0.004, 0.6), ("segformer", 0.001, 0.1),
+                             ("segformer", 0.004, 0.3))
+    ]  # fmt: skip
+    path = tried / "reports/search/synlcd.csv"
+    path.parent.mkdir(parents=True)
+    pd.DataFrame(rows).to_csv(path, index=False)
+    section = search_section(params)
+    assert section is not None
+    said = " ".join(section.text)
+    assert "the same number of trainings (2), 1 epochs on 60 pairs" in said
+    assert "Recipe transformer is AdamW 0.004, the candidate with the best mean of its methods" in said
+    assert "Searched at: tiny" in said
+    ((_title, table),) = section.tables.items()
+    assert table.to_dict("list") == {
+        "Method": ["CADNet", "SegFormer", "mean"],
+        "AdamW 0.001": [pytest.approx(20), pytest.approx(10), pytest.approx(15)],
+        "AdamW 0.004": [pytest.approx(60), pytest.approx(30), pytest.approx(45)],
+    }
+    pd.DataFrame(rows[:3]).to_csv(path, index=False)
+    section = search_section(params)
+    assert section is not None and "not the same number of trainings (1 to 2)" in " ".join(section.text)
+
+
+def test_a_profile_without_a_search_says_what_is_missing(project: Path) -> None:
+    with pytest.raises(ValueError, match="has no section `search`; give it a dataset"):
+        search(load_params(project / "params.yaml"))
+
+
+def test_unknown_methods_and_missing_candidates_are_named(tried: Path, edit: Edit) -> None:
+    params = load_params(tried / "params.yaml")
+    with pytest.raises(ValueError, match=r"defines no method \['cadnot'\]; it has \['cadnet', 'cadnet-ce'"):
+        search(params, ["cadnot"])
+    edit("search.recipes", {})
+    with pytest.raises(ValueError, match=r"search.recipes has no candidates for \['transformer'\]"):
+        search(load_params(tried / "params.yaml"))

@@ -1,0 +1,162 @@
+"""Which studies the ablation's cells allow, and what their rows are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from cadnet.config import MethodParams, ProjectParams, load_params
+from cadnet.datasets.manifest import open_dataset
+from cadnet.models.factory import build_model
+from cadnet.models.weights import save_weights
+from cadnet.tracking import MlflowTracker
+from cadnet.tracking.cells import TAG_KIND
+from cadnet.tracking.store import resolve_store
+from pipelines.cells import CellName, ablation_cells, cells, cross_cells
+from pipelines.stages.evaluate import evaluate
+from pipelines.stages.report import report
+from pipelines.stages.studies import Variant, cross_test, studies_of
+from tests.fakes import CLASSES, write_fake_dataset
+
+BASE = MethodParams(
+    title="CADNet", model="cadnet", recipe="transformer", options={"decoder": "add"}, loss="ce+bcl",
+    contrastive_weight=0.02,
+)  # fmt: skip
+
+
+def variant(**changes: object) -> Variant:
+    return Variant("some", BASE.model_copy(update={"title": "other", **changes}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "flags"),
+    [
+        (
+            {"loss": "ce", "contrastive_weight": 0.0, "options": {"decoder": "none"}},
+            (True, False, False, False),
+        ),
+        ({"loss": "ce+cl", "options": {"decoder": "none"}}, (True, True, False, False)),
+        ({"options": {"decoder": "none"}}, (True, False, True, False)),
+        ({}, (True, False, True, True)),
+        ({"options": {}}, (True, False, True, True)),
+        # A loss of weight 0 is none.
+        ({"contrastive_weight": 0.0}, (True, False, False, True)),
+    ],
+)
+def test_flags_are_the_columns_of_table_7(changes: dict[str, object], flags: tuple[bool, ...]) -> None:
+    assert variant(**changes).flags == flags
+
+
+def test_a_study_varies_one_thing() -> None:
+    base = Variant("cadnet", BASE)
+    assert variant(options={"decoder": "multiply"}).differs_only_in(base, "decoder")
+    assert variant(contrastive_weight=1.0).differs_only_in(base, "contrastive_weight")
+    assert not variant(contrastive_weight=1.0).differs_only_in(base, "decoder")
+    assert not variant(options={"decoder": "none"}, loss="ce").differs_only_in(base, "decoder")
+
+
+def finish(cell: CellName, params: ProjectParams) -> None:
+    """Random weights where training would put them, a history, and a true evaluation."""
+    method = params.methods[cell.method]
+    torch.manual_seed(cell.seed)
+    digest = open_dataset(Path("datasets") / cell.dataset).digest
+    metadata = {
+        "fingerprint": f"{cell.stage_suffix:f<64}", "method": cell.method, "seed": cell.seed,
+        "dataset": {"name": cell.dataset, "digest": digest},
+    }  # fmt: skip
+    network = build_model(method.model, 2, **method.options)
+    save_weights(
+        cell.model, network, name=method.model, num_classes=2, options=method.options, class_names=CLASSES,
+        metadata=metadata,
+    )  # fmt: skip
+    cell.history.parent.mkdir(parents=True, exist_ok=True)
+    rows = {"epoch": [1, 2], "loss": [1.0, 0.5], "val_miou": [0.1, 0.3], "train_seconds": [1.0, 1.0]}
+    pd.DataFrame(rows).to_csv(cell.history, index=False)
+    evaluate(cell, params)
+
+
+@pytest.fixture
+def params(project: Path) -> ProjectParams:
+    """The smoke test's grids with two further variants, all cells finished from random weights."""
+    path = project / "params.yaml"
+    values = yaml.safe_load(path.read_text("utf-8"))
+    base = values["methods"]["cadnet"]
+    values["methods"]["cadnet-multiply"] = base | {"title": "multiply", "options": {"decoder": "multiply"}}
+    values["methods"]["cadnet-lambda"] = base | {"title": "weight 1", "contrastive_weight": 1.0}
+    values["ablation"]["methods"] += ["cadnet-multiply", "cadnet-lambda"]
+    path.write_text(yaml.safe_dump(values), "utf-8")
+    loaded = load_params(path)
+    for seed, name in enumerate(("synlcd-line", "synlcd-abpt")):
+        write_fake_dataset(project / "datasets" / name, seed=seed + 1)
+    for cell in (*cells(loaded), *ablation_cells(loaded), *cross_cells(loaded)):
+        finish(cell, loaded)
+    return loaded
+
+
+def test_the_ablation_gives_three_studies_and_the_cross_grid_four_pairs(params: ProjectParams) -> None:
+    studies = {study.name: study for study in studies_of("synlcd", params)}
+    assert list(studies) == ["ablation", "decoder", "lambda"]
+    ablation = studies["ablation"]
+    assert list(ablation.factors) == ["CE", "CADNet"] and ablation.base == "CADNet"
+    assert ablation.factors["CE"] == {"CE": "✓", "CL": "", "BCL": "", "CAD": ""}
+    assert ablation.factors["CADNet"] == {"CE": "✓", "CL": "", "BCL": "✓", "CAD": "✓"}
+    assert [run.title for run in ablation.runs] == ["CE", "CADNet"]
+    assert ablation.published is not None
+    assert ablation.published.loc["CADNet", "miou"] == 83.78
+    assert ablation.published.loc["CE", "miou"] == 78.61
+    assert set(ablation.differences) == {"CE"}
+    difference = ablation.differences["CE"]
+    scores = {run.title: run.result.metrics.miou or 0.0 for run in ablation.runs}
+    assert difference.observed == pytest.approx(scores["CADNet"] - scores["CE"])
+    assert studies["decoder"].factors == {"multiply": {"decoder": "multiply"}, "CADNet": {"decoder": "add"}}
+    assert studies["lambda"].axis is not None
+    assert studies["lambda"].axis[1] == {"CADNet": 0.02, "weight 1": 1.0}
+
+    cross = cross_test(params)
+    assert cross is not None
+    assert cross.short == {"line": "L", "abpt": "A"}
+    assert set(cross.runs) == {("line", "line"), ("line", "abpt"), ("abpt", "line"), ("abpt", "abpt")}
+    same, crossed = cross.runs["line", "line"][0], cross.runs["line", "abpt"][0]
+    # One training, two test splits.
+    assert same.title == crossed.title == "CADNet"
+    assert same.result != crossed.result
+
+
+def test_without_an_ablation_there_is_no_study(project: Path) -> None:
+    params = load_params(project / "params.yaml")
+    off = params.model_copy(
+        update={name: params.ablation.model_copy(update={"methods": ()}) for name in ("ablation", "cross")}
+    )
+    assert studies_of("synlcd", off) == []
+    assert cross_test(off) is None
+
+
+def test_the_report_shows_and_records_every_table(
+    params: ProjectParams, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("CADNET_TRACKING")
+    report(params)
+    page = Path("reports/index.html").read_text("utf-8")
+    for study in studies_of("synlcd", params):
+        assert study.title in page
+        assert f"tables/synlcd-{study.name}.csv" in page
+    assert "Cross-testing" in page
+    tables = {path.name for path in Path("reports/tables").iterdir()}
+    assert tables >= {
+        "synlcd.csv", "synlcd-ablation.csv", "synlcd-decoder.csv", "synlcd-lambda.csv", "cross.csv",
+        "synlcd.md", "synlcd-ablation.md", "synlcd-decoder.md", "synlcd-lambda.md", "cross.md",
+    }  # fmt: skip
+    tracker = MlflowTracker(resolve_store(".", "sqlite:///mlflow.db"))
+    wanted = {
+        "cadnet/synlcd/supervised": "synlcd.md", "cadnet/synlcd/ablation": "synlcd-ablation.md",
+        "cadnet/synlcd-line/cross": "cross.md", "cadnet/synlcd-abpt/cross": "cross.md",
+    }  # fmt: skip
+    for experiment, table in wanted.items():
+        (parent,) = tracker.find_runs(experiment, {TAG_KIND: "parent"})
+        assert parent.tags["mlflow.note.content"] == (Path("reports/tables") / table).read_text("utf-8")
+        logged = tracker.find_run(parent.run_id).download("tables", tmp_path / experiment)
+        assert (logged / table).is_file() and (logged / "results.json").is_file()

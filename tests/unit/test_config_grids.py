@@ -1,0 +1,72 @@
+"""The grids of a parameter file: what they may name, and that no two of them make the same thing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cadnet.config import load_params
+from tests.unit.test_config import GOOD, load, message
+
+GRIDS = """
+ablation: {datasets: [lcd], methods: [ce], seeds: [0]}
+cross: {datasets: [line, abpt], methods: [cadnet, plain], seeds: [0, 1]}
+search: {dataset: lcd, recipes: {transformer: [{optimizer: sgd, lr: 0.1, weight_decay: 0, schedule: poly}]}}
+"""
+FULL = (
+    GOOD.replace(
+        "methods:\n  cadnet:", "  line: {preparer: synlcd}\n  abpt: {preparer: synlcd}\nmethods:\n  cadnet:"
+    ).replace("  plain:", "  ce: {title: CE, model: cadnet, recipe: transformer}\n  plain:")
+    + GRIDS
+)
+
+
+def test_grids_are_products_in_order(tmp_path: Path) -> None:
+    params = load(tmp_path, FULL)
+    assert params.run.cells == (
+        ("lcd", "cadnet", 0), ("lcd", "cadnet", 1), ("lcd", "plain", 0), ("lcd", "plain", 1),
+    )  # fmt: skip
+    assert params.ablation.cells == (("lcd", "ce", 0),)
+    assert len(params.cross.cells) == 8
+    assert list(params.grids) == ["run", "ablation", "cross"]
+    assert params.search is not None and params.search.recipes["transformer"][0].lr == 0.1
+
+
+def test_a_grid_that_is_left_out_or_empty_has_no_cells(tmp_path: Path) -> None:
+    assert load(tmp_path, GOOD).cross.cells == ()
+    assert load(tmp_path, GOOD + "cross: {datasets: [], methods: [cadnet], seeds: [0]}\n").cross.cells == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("methods: [ce]", "methods: [cadnet]", "['lcd/cadnet/0'] is in more than one of"),
+        ("methods: [ce]", "methods: [c]", "ablation.methods names ['c'], which is not defined"),
+        ("[line, abpt]", "[lcd, abpt]", "['lcd'] is in run.datasets and cross.datasets"),
+        ("[line, abpt]", "[line, line]", "names something twice"),
+        ("datasets: [lcd], methods: [ce]", "datasets: [line], methods: [ce]", "ablation.datasets names"),
+        ("dataset: lcd, recipes", "dataset: lce, recipes", "search.dataset names ['lce']"),
+        ("recipes: {transformer: [", "recipes: {cnn: [", "search.recipes names ['cnn']"),
+        ("recipes: {transformer: [{optimizer: sgd, lr: 0.1,", "recipes: {transformer: [{optimizer: sgd,",
+         "search.recipes.transformer.0.lr: missing"),
+        ("  ce: {title", "  c.e: {title", "names must not hold a dot"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_run_is_named(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert FULL.count(old) == 1
+    text = FULL.replace(old, new)
+    if new.startswith("  c.e"):
+        text = text.replace("methods: [ce]", "methods: [c.e]")
+    assert said in message(tmp_path, text)
+
+
+@pytest.mark.parametrize("profile", ["default", "ci", "paper", "grid-small"])
+def test_every_profile_says_what_dvc_reads(profile: str) -> None:
+    text = (Path(__file__).parents[2] / "params" / f"{profile}.yaml").read_text("utf-8")
+    params = load_params(Path(__file__).parents[2] / "params" / f"{profile}.yaml")
+    # DVC reads the file itself and knows no defaults.
+    for name in params.grids:
+        assert f"\n{name}:" in f"\n{text}"
+        grid = params.grids[name]
+        assert {"datasets", "methods", "seeds"} <= grid.model_fields_set

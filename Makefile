@@ -21,7 +21,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export GX_ANALYTICS_ENABLED := false
 export PREFECT_HOME := $(CURDIR)/.prefect
 
-.PHONY: help setup fetch-data repro test check coverage bench profile flow ui lock clean
+.PHONY: help setup fetch-data repro test check coverage bench profile ui lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,10 +40,10 @@ fetch-data: setup ## list the public datasets, or get one (DATASET=pku_pcb ACCEP
 	test -d data/synlcd || dvc pull data/synlcd
 	cadnet fetch-data $(DATASET) $(if $(filter yes,$(ACCEPT)),--accept-licence) $(if $(FILE),--file "$(FILE)")
 
-repro: setup ## data, training, evaluation, report (PROFILE=name switches params first)
+repro: setup ## all that has changed: data, training, evaluation, report (PROFILE=name switches params first)
 	@$(if $(PROFILE),python -m pipelines.profile $(PROFILE),true)
 	test -d data/synlcd || dvc pull data/synlcd
-	dvc repro
+	python -m pipelines.flows.experiment
 	@echo "report: reports/index.html    runs: make ui"
 
 test: setup ## lint, types and the whole test suite
@@ -60,14 +60,10 @@ coverage: setup ## test suite with coverage of cadnet/
 
 bench: setup ## measure synthesis, training, evaluation, registration and validation
 	python -m bench.synthesis && python -m bench.training && python -m bench.registration && python -m bench.validation \
-	&& python -m bench.bootstrap
+	&& python -m bench.bootstrap && python -m bench.evaluation
 
 profile: setup ## switch params.yaml to params/$(PROFILE).yaml
 	python -m pipelines.profile $(PROFILE)
-
-flow: setup ## the same as repro, as a Prefect flow
-	test -d data/synlcd || dvc pull data/synlcd
-	python -m pipelines.flows.experiment
 
 ui: setup ## MLflow's page on http://127.0.0.1:5000
 	mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db} --host 127.0.0.1

@@ -63,11 +63,6 @@ class CellName:
         return self.scored_path.as_posix()
 
     @property
-    def stage_suffix(self) -> str:
-        """What DVC appends to the name of the cell's training stage."""
-        return f"{self.dataset}-{self.method}-{self.seed}"
-
-    @property
     def test_dataset(self) -> str:
         """The dataset whose test split scores the cell."""
         return self.test or self.dataset
@@ -115,6 +110,19 @@ def cross_cells(params: ProjectParams) -> list[CellName]:
         CellName(dataset, method, seed, test)
         for dataset, test, method, seed in product(grid.datasets, grid.datasets, grid.methods, grid.seeds)
     ]
+
+
+def training_stage(cell: CellName, params: ProjectParams) -> str:
+    """Name of the DVC stage that trains the cell."""
+    grids = {"-ablation": params.ablation.cells, "-cross": params.cross.cells}
+    own = (cell.dataset, cell.method, cell.seed)
+    grid = next((suffix for suffix, known in grids.items() if own in known), "")
+    return f"train{grid}@{cell.dataset}-{cell.method}-{cell.seed}"
+
+
+def validation_stage(dataset: str, params: ProjectParams) -> str:
+    """Name of the DVC stage that validates a dataset."""
+    return f"validate{'-cross' if dataset in params.cross.datasets else ''}@{dataset}"
 
 
 def tracked(cell: CellName, params: ProjectParams) -> Cell:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cadnet.datasets.augment import Augmentation, Geometry, gather, normalise
+from cadnet.datasets.augment import MEAN, STD, Augmentation, Geometry, gather, normalise
 from cadnet.datasets.cache import DecodedSplit
 from cadnet.types import PairBatch
 
@@ -36,10 +36,13 @@ class DevicePairs:
         return int(self.images.shape[-2]), int(self.images.shape[-1])
 
     def plain(self, index: Tensor) -> PairBatch:
-        """Return the whole, unaugmented pairs of int64 ``index`` (B,)."""
+        """Return the whole, unaugmented pairs of int64 ``index`` (B,).
+
+        On the CPU a reference that serves the whole batch is there once (stride 0): write into no reference.
+        """
         index = index.to(self.device)
-        image = normalise(self.images[index])
-        reference = normalise(self.references[self.reference_index[index]])
+        image = _normalised(self.images, index)
+        reference = _normalised(self.references, self.reference_index[index])
         return PairBatch(image, reference, self.masks[index].long(), index)
 
     def augmented(
@@ -53,6 +56,26 @@ class DevicePairs:
         image = augmentation.distort(image, generator)
         reference = augmentation.distort(reference, generator)
         return PairBatch(image, reference, mask, index)
+
+
+def _normalised(source: Tensor, rows: Tensor) -> Tensor:
+    """Return ``normalise(source[rows])``, float32 (B, 3, H, W), of uint8 ``source`` (N, 3, H, W)."""
+    if source.device.type != "cpu":
+        return normalise(source[rows])
+    wanted = rows.tolist()
+    if len(wanted) > 1 and len(set(wanted)) == 1:
+        return _normalised(source, rows[:1]).expand(len(wanted), -1, -1, -1)
+    # Image by image in its final place: memory in between of a batch's size costs more than the arithmetic.
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    result = torch.empty((len(wanted), *source.shape[1:]))
+    places: dict[int, int] = {}
+    for place, row in enumerate(wanted):
+        first = places.setdefault(row, place)
+        if first < place:
+            result[place] = result[first]
+        else:
+            torch.sub(source[row], mean, out=result[place]).div_(std)
+    return result
 
 
 def _tensor(array: np.ndarray, device: torch.device) -> Tensor:

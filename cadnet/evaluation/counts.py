@@ -6,7 +6,7 @@ slices can never disagree about which pixels were counted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,9 @@ import torch
 from torch import Tensor
 
 from cadnet.types import IGNORE_INDEX
+
+_BLOCK = 2**20
+"""Scores that are counted at once on the CPU."""
 
 
 class CountError(ValueError):
@@ -110,9 +113,8 @@ class CountAccumulator:
         """Forget what was counted."""
         self._index: list[Tensor] = []
         self._confusion: list[Tensor] = []
-        self._histograms = torch.zeros(
-            (self.num_classes, 2, self.bins), dtype=torch.int64, device=self.device
-        )
+        shape = (self.num_classes, self.num_classes + 3, self.bins)  # by class scored and row of the truth
+        self._histograms = torch.zeros(shape, dtype=torch.int64, device=self.device)
         self._wrong_labels = torch.zeros((), dtype=torch.int64, device=self.device)
         self._not_finite = torch.zeros((), dtype=torch.bool, device=self.device)
 
@@ -130,31 +132,46 @@ class CountAccumulator:
             ValueError: shapes or devices do not fit. Wrong values are found in :meth:`compute`.
         """
         self._check(scores, mask, index)
-        valid = (mask != IGNORE_INDEX) & (index >= 0)[:, None, None]
-        in_range = (mask >= 0) & (mask <= self.num_classes)
-        self._wrong_labels += (valid & ~in_range).sum()
-        self._not_finite |= ~torch.isfinite(scores.float().sum())
-        valid &= in_range
-
         side = self.num_classes + 1
-        image = torch.arange(len(index), device=self.device, dtype=torch.int32)[:, None, None]
-        # On the CPU argmax over channels is ten times slower than max; both take the first of equal scores.
-        truth, prediction = mask.to(torch.int32), scores.max(dim=1).indices.to(torch.int32)
-        cells = (image * side + truth) * side + prediction
-        counts = _bincount(cells, valid, len(index) * side * side)
-        self._confusion.append(counts.view(len(index), side, side))
+        confusion = torch.zeros((len(index), side + 2, side), dtype=torch.int64, device=self.device)
+        for images, rows in self._blocks(scores):
+            truth = self._truth(mask[images, rows], index[images])
+            block = scores[images, :, rows].float().contiguous()
+            self._not_finite |= ~torch.isfinite(block.sum())
+            confusion[images] += _confusion(truth, _first_largest(block), side)
+            if self.bins:
+                self._update_histograms(block if probabilities else block.softmax(1), truth)
+        self._wrong_labels += confusion[:, side + 1].sum()
+        self._confusion.append(confusion[:, :side])
         self._index.append(index.clone())
-        if self.bins:
-            self._update_histograms(
-                scores.float() if probabilities else scores.float().softmax(1), truth, valid
-            )
 
-    def _update_histograms(self, probability: Tensor, truth: Tensor, valid: Tensor) -> None:
+    def _blocks(self, scores: Tensor) -> Iterator[tuple[slice, slice]]:
+        """Cut a batch (B, K+1, H, W) into slices of images and rows; none but on the CPU."""
+        images, channels, height, width = scores.shape
+        if self.device.type != "cpu":
+            yield slice(0, images), slice(0, height)
+            return
+        # What is computed of a batch fits no cache, and the system hands out memory of that size anew for
+        # every step.
+        step = max(1, _BLOCK // (channels * width))
+        for image in range(images):
+            for row in range(0, height, step):
+                yield slice(image, image + 1), slice(row, row + step)
+
+    def _truth(self, mask: Tensor, index: Tensor) -> Tensor:
+        """Return int32 (B, H, W): the class 0..K of each pixel, K+1 if not counted, K+2 if wrong."""
+        # Counting all and leaving rows out afterwards needs no selection, whose size would be read back.
+        labels = mask.long().clamp(-1, 256).to(torch.int32)
+        wrong = (labels < 0) | (labels > self.num_classes)
+        left_out = (labels == IGNORE_INDEX) | (index < 0)[:, None, None]
+        return labels.masked_fill_(wrong, self.num_classes + 2).masked_fill_(left_out, self.num_classes + 1)
+
+    def _update_histograms(self, probability: Tensor, truth: Tensor) -> None:
+        rows, offset = self.num_classes + 3, truth * self.bins
         # One class at a time: an index for all K at once would be the largest tensor of the whole evaluation.
         for k in range(self.num_classes):
             score_bin = (probability[:, k + 1] * self.bins).to(torch.int32).clamp_(0, self.bins - 1)
-            cells = (truth == k + 1).to(torch.int32) * self.bins + score_bin
-            self._histograms[k] += _bincount(cells, valid, 2 * self.bins).view(2, self.bins)
+            self._histograms[k] += _bincount(score_bin.add_(offset), rows * self.bins).view(rows, self.bins)
 
     def _check(self, scores: Tensor, mask: Tensor, index: Tensor) -> None:
         batch, channels, *size = scores.shape
@@ -184,21 +201,45 @@ class CountAccumulator:
                 "the network's output holds NaN or infinity; training diverged: lower its learning rate"
             )
         side = self.num_classes + 1
-        if not self._index:
+        if not self._confusion:
             index, confusion = np.zeros(0, np.int64), np.zeros((0, side, side), np.int64)
         else:
             index = torch.cat(self._index).cpu().numpy()
             confusion = torch.cat(self._confusion).cpu().numpy()
         keep = index >= 0
-        return Counts(index[keep], confusion[keep], self._histograms.cpu().numpy().copy())
+        by_truth = self._histograms[:, :side].cpu().numpy()
+        own = by_truth[np.arange(self.num_classes), np.arange(1, side)]
+        return Counts(index[keep], confusion[keep], np.stack([by_truth.sum(1) - own, own], axis=1))
 
 
-def _bincount(cells: Tensor, valid: Tensor, size: int) -> Tensor:
-    """Return int64 (size,): how often each of 0..size-1 occurs in ``cells`` (int32) where ``valid``."""
-    # What is not valid goes to one bin past the end: selecting by a mask would read its size back.
-    cells = cells.masked_fill(~valid, size).flatten()
+def _confusion(truth: Tensor, prediction: Tensor, side: int) -> Tensor:
+    """Return int64 (B, side + 2, side): pixels by truth and prediction, both int32 (B, H, W)."""
+    images = len(truth)
+    image = torch.arange(images, device=truth.device, dtype=torch.int32)[:, None, None]
+    cells = (image * (side + 2) + truth) * side + prediction
+    return _bincount(cells, images * (side + 2) * side).view(images, side + 2, side)
+
+
+def _first_largest(scores: Tensor) -> Tensor:
+    """Return int32 (B, H, W): the channel of the largest score, of equal ones the first."""
+    if scores.is_cuda:
+        return scores.max(dim=1).indices.to(torch.int32)
+    # Channel by channel and in floats, which the processor does on many pixels at once; max and argmax go
+    # pixel by pixel.
+    largest = scores[:, 0].clone()
+    channel, higher = torch.zeros_like(largest), torch.empty_like(largest)
+    for k in range(1, scores.shape[1]):
+        torch.gt(scores[:, k], largest, out=higher)
+        torch.maximum(channel, higher.mul_(k), out=channel)
+        torch.maximum(largest, scores[:, k], out=largest)
+    return channel.to(torch.int32)
+
+
+def _bincount(cells: Tensor, size: int) -> Tensor:
+    """Return int64 (size,): how often each of 0..size-1 occurs in ``cells`` (int32, in that range)."""
+    cells = cells.flatten()
     if cells.is_cuda and not torch.are_deterministic_algorithms_enabled():
         # torch.bincount reads the largest value back on CUDA; histc with fixed limits does not. Integer
         # sums come out the same in any order, but the deterministic mode refuses histc whatever its input.
-        return torch.histc(cells, bins=size + 1, min=0, max=size + 1)[:size].to(torch.int64)
-    return torch.bincount(cells, minlength=size + 1)[:size]
+        return torch.histc(cells, bins=size, min=0, max=size).to(torch.int64)
+    return torch.bincount(cells, minlength=size)

@@ -1,73 +1,53 @@
-"""The stages DVC knows, and running one of them."""
+"""The stages DVC knows and which of them have to run."""
 
 from __future__ import annotations
 
-import codecs
-import os
+import json
 import re
-import select
-import signal
 import subprocess
-import sys
-import threading
-import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-OFFLINE = {
-    "DO_NOT_TRACK": "true",
-    "DVC_NO_ANALYTICS": "1",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "PYTHONUNBUFFERED": "1",
-}
-
-PATIENCE = 30.0
-"""Seconds a stage has after SIGTERM to record that it was killed."""
-
-STOP = threading.Event()
-"""When set, running stages are ended and no more start."""
-RUNNING: set[int] = set()
-"""Process ids of the commands that run now."""
+from pipelines.flows.commands import StageError, environment
 
 _NODE = re.compile(r'^"(?P<name>[^"]+)";$')
 _EDGE = re.compile(r'^"(?P<before>[^"]+)" -> "(?P<after>[^"]+)";$')
 
 
-class StageError(RuntimeError):
-    """A stage failed; the message holds the end of what it printed."""
+@dataclass(frozen=True)
+class Graph:
+    """What DVC knows of a project."""
 
-    @property
-    def curable(self) -> bool:
-        """Whether the stage named a cure: then the same error comes again until somebody applies it."""
-        return self.reason.startswith("error: ")
-
-    @property
-    def reason(self) -> str:
-        """The stage's own error line, or else the last line."""
-        lines = [line for line in str(self).splitlines() if line.strip()]
-        return next((line for line in lines if line.startswith("error: ")), lines[-1] if lines else "")
+    needs: dict[str, set[str]]
+    """Each stage with the stages it needs, in an order that can be run."""
+    inputs: set[str]
+    """The ``.dvc`` files that track what stages read."""
 
 
-def environment() -> dict[str, str]:
-    """Return the environment of stages: this interpreter's commands first, telemetry off."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return {**os.environ, **OFFLINE, "PATH": path}
+def stage_kind(stage: str) -> str:
+    """Return what sort of work a stage does: ``train`` for ``train@...`` and for ``train-ablation@...``."""
+    return stage.split("@")[0].split("-")[0]
 
 
-def stage_dependencies(root: Path) -> dict[str, set[str]]:
-    """Return each stage with the stages it needs, in an order that can be run.
+def read_graph(root: Path) -> Graph:
+    """Return the graph of the project in ``root``.
 
     Raises:
         StageError: DVC cannot read the project.
     """
-    result = subprocess.run(
-        ["dvc", "dag", "--dot"], cwd=root, env=environment(), capture_output=True, text=True, check=False
-    )
-    if result.returncode:
-        raise StageError(f"dvc dag failed: {result.stderr.strip()[-2000:]}")
-    return parse_dag(result.stdout)
+    dot = _ask_dvc(root, "dag", "--dot")
+    return Graph(parse_dag(dot), parse_inputs(dot))
+
+
+def read_changed(root: Path) -> set[str]:
+    """Return what is not as it was when DVC last noted it, or never was noted: stages and ``.dvc`` files.
+
+    Raises:
+        StageError: DVC cannot say.
+    """
+    return parse_status(_ask_dvc(root, "status", "--json"))
 
 
 def parse_dag(dot: str) -> dict[str, set[str]]:
@@ -78,91 +58,56 @@ def parse_dag(dot: str) -> dict[str, set[str]]:
             needs.setdefault(node["name"], set())
         elif edge := _EDGE.match(line.strip()):
             needs.setdefault(edge["after"], set()).add(edge["before"])
-    order = [name for name in TopologicalSorter(needs).static_order() if not _is_file(name)]
+    sorter = TopologicalSorter({name: sorted(before) for name, before in needs.items()})
+    order = [name for name in sorter.static_order() if not _is_file(name)]
     return {name: {before for before in needs.get(name, ()) if not _is_file(before)} for name in order}
+
+
+def parse_inputs(dot: str) -> set[str]:
+    """Read from the output of ``dvc dag --dot`` which ``.dvc`` files track what stages read."""
+    edges = filter(None, (_EDGE.match(line.strip()) for line in dot.splitlines()))
+    return {edge["before"] for edge in edges if _is_file(edge["before"])}
+
+
+def parse_status(text: str) -> set[str]:
+    """Read the output of ``dvc status --json``, which names what has changed.
+
+    Raises:
+        StageError: it is something else.
+    """
+    try:
+        status = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise StageError(f"dvc status --json gave no JSON but: {text.strip()[:500]!r}") from error
+    if not isinstance(status, dict):
+        raise StageError(f"dvc status --json gave no stages but: {text.strip()[:500]!r}")
+    return set(status)
+
+
+def with_descendants(needs: Mapping[str, Collection[str]], changed: Collection[str]) -> dict[str, set[str]]:
+    """Return the part of a graph that has to run: the ``changed`` stages and all that need them.
+
+    Args:
+        needs: each stage with the stages it needs, in an order that can be run.
+        changed: names that are not in ``needs`` are passed over.
+
+    Returns:
+        The same for that part, in the same order.
+    """
+    chosen: dict[str, set[str]] = {}
+    for stage, before in needs.items():
+        if stage in changed or not chosen.keys().isdisjoint(before):
+            chosen[stage] = chosen.keys() & set(before)
+    return chosen
+
+
+def _ask_dvc(root: Path, *question: str) -> str:
+    command = ["dvc", *question]
+    result = subprocess.run(command, cwd=root, env=environment(), capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise StageError(f"{' '.join(command)} failed: {result.stderr.strip()[-2000:]}")
+    return result.stdout
 
 
 def _is_file(name: str) -> bool:
     return name.endswith(".dvc")
-
-
-def run_command(
-    command: list[str],
-    root: Path,
-    timeout: float,
-    on_line: Callable[[str], None],
-    extra: Mapping[str, str] | None = None,
-) -> None:
-    """Run ``command`` in ``root``, passing each line it prints on; on timeout its whole process group ends.
-
-    Raises:
-        StageError: it failed, ran longer than ``timeout`` seconds or was stopped.
-    """
-    if STOP.is_set():
-        raise StageError("stopped before it began")
-    process = subprocess.Popen(
-        command,
-        cwd=root,
-        env=environment() | dict(extra or {}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    RUNNING.add(process.pid)
-    tail: deque[str] = deque(maxlen=20)
-    try:
-        for line in _lines(process, timeout):
-            tail.append(line)
-            on_line(line)
-    except BaseException:
-        # SIGTERM first: a training marks its run as killed before it goes.
-        _end(process)
-        raise
-    finally:
-        RUNNING.discard(process.pid)
-        assert process.stdout is not None
-        process.stdout.close()
-    if process.returncode:
-        raise StageError(f"{' '.join(command)} exited with {process.returncode}:\n" + "\n".join(tail))
-
-
-def _lines(process: subprocess.Popen[bytes], timeout: float) -> Iterator[str]:
-    """Yield what ``process`` prints, line by line, until it ends."""
-    assert process.stdout is not None
-    deadline = time.monotonic() + timeout
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    pending, is_open = "", True
-    while True:
-        ended = process.poll() is not None
-        ready = is_open and bool(select.select([process.stdout], [], [], 0 if ended else 0.1)[0])
-        chunk = os.read(process.stdout.fileno(), 65536) if ready else b""
-        is_open = is_open and (bool(chunk) or not ready)
-        *lines, pending = (pending + decoder.decode(chunk)).split("\n")
-        yield from lines
-        if ended and not chunk:
-            # What still holds the pipe open is a grandchild that goes on by itself.
-            if pending:
-                yield pending
-            return
-        if STOP.is_set():
-            raise StageError(f"{process.args!r} was stopped")
-        if time.monotonic() > deadline:
-            raise StageError(
-                f"{process.args!r} ran longer than {timeout:g} s; raise its timeout or shorten the work"
-            )
-        if not is_open and not ended:
-            time.sleep(0.1)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the process group: a leader that is gone says nothing about those it started."""
-    for sign, patience in ((signal.SIGTERM, PATIENCE), (signal.SIGKILL, 10.0)):
-        limit = time.monotonic() + patience
-        try:
-            os.killpg(process.pid, sign)
-            while time.monotonic() < limit:
-                process.poll()
-                os.killpg(process.pid, 0)
-                time.sleep(0.05)
-        except ProcessLookupError:
-            return

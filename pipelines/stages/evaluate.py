@@ -28,7 +28,7 @@ from cadnet.tracking.cost import measure_cost
 from cadnet.tracking.stage import track_stage
 from cadnet.tracking.tracker import metric_points
 from cadnet.writing.progress import open_progress
-from pipelines.cells import CACHE, CHECKPOINTS, CellName, dataset_folder, tracked
+from pipelines.cells import CACHE, CHECKPOINTS, CellName, dataset_folder, tracked, training_stage
 from pipelines.stages.command import parse_cell, read_params, run_stage
 from pipelines.stages.train import tracked_params
 
@@ -40,7 +40,7 @@ def evaluate(cell: CellName, params: ProjectParams) -> None:
     dataset = open_dataset(dataset_folder(cell.test_dataset))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model, description = load_model(cell.model)
-    require_weights_of(cell, description, dataset)
+    require_weights_of(cell, description, dataset, training_stage(cell, params))
     model.to(device)
     decoded = decode_split(dataset, SPLIT, CACHE, progress=True)
     with track_stage(
@@ -78,19 +78,22 @@ def scored_fingerprint(cell: CellName, description: ModelDescription, dataset: P
     return value_digest(trained, dataset.digest) if cell.test else trained
 
 
-def require_weights_of(cell: CellName, description: ModelDescription, dataset: PreparedDataset) -> None:
+def require_weights_of(
+    cell: CellName, description: ModelDescription, dataset: PreparedDataset, stage: str
+) -> None:
     """Check that a cell's weights come from its own training, so that no other's are scored as its own.
 
     Args:
         cell: what is scored.
         description: of the weights that lie in the cell's place.
         dataset: what they are scored on.
+        stage: the DVC stage that trains the cell.
 
     Raises:
         WeightsError: they do not, or they know other classes than a cross-test's dataset.
     """
     trained = description.metadata
-    cure = f"train the cell again: dvc repro -f -s train@{cell.stage_suffix}"
+    cure = f"train the cell again: dvc repro -f -s {stage}"
     if not {"fingerprint", "method", "seed", "dataset"} <= trained.keys():
         raise WeightsError(f"the weights in {cell.model} do not say which training they are of; {cure}")
     for what, wanted in (("method", cell.method), ("seed", cell.seed)):

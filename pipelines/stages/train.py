@@ -28,6 +28,7 @@ from pipelines.cells import (
     dataset_folder,
     tracked,
     validation_folder,
+    validation_stage,
 )
 from pipelines.stages.command import parse_cell, read_params, run_stage
 
@@ -52,7 +53,7 @@ def train(cell: CellName, params: ProjectParams) -> None:
     Raises:
         DatasetError: the dataset is unusable, or stage ``validate`` has refused it.
     """
-    refuse_invalid(cell.dataset)
+    refuse_invalid(cell.dataset, params)
     job = TrainingJob(
         open_dataset(dataset_folder(cell.dataset)), params.methods[cell.method], params.train, cell.seed
     )
@@ -93,7 +94,7 @@ def tracked_params(method: MethodParams, train: TrainParams, seed: int) -> dict[
     return whole | comparable_params(method, train)
 
 
-def refuse_invalid(dataset: str) -> None:
+def refuse_invalid(dataset: str, params: ProjectParams) -> None:
     """Keep a dataset that broke a rule out of training, also when a stage is run by hand.
 
     Raises:
@@ -103,7 +104,7 @@ def refuse_invalid(dataset: str) -> None:
     if verdict.is_file() and not read_json(verdict)["passed"]:
         raise DatasetError(
             f"dataset '{dataset}' failed its validation, see {verdict.with_name('index.html')}; correct its "
-            f"raw material or the limits in {PARAMS} and run `dvc repro validate@{dataset}`"
+            f"raw material or the limits in {PARAMS} and run `dvc repro {validation_stage(dataset, params)}`"
         )
 
 

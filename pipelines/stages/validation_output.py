@@ -16,7 +16,15 @@ from cadnet.files import atomic_directory, read_json, write_bytes, write_json
 from cadnet.reporting.validation import LISTED, Check, Row, ValidationPage, write_validation_page
 from cadnet.tracking import TrackingError, collect_provenance, invocation_key, open_tracker
 from cadnet.tracking.cells import TAG_ERROR, TAG_STAGE_STATUS
-from pipelines.cells import PARAMS, VERDICT, CellName, dataset_folder, tracked, validation_folder
+from pipelines.cells import (
+    PARAMS,
+    VERDICT,
+    CellName,
+    dataset_folder,
+    tracked,
+    validation_folder,
+    validation_stage,
+)
 from pipelines.stages.validation_frames import class_frame
 from pipelines.stages.validation_sheets import contact_sheets
 
@@ -88,7 +96,7 @@ def publish(findings: Findings, params: ProjectParams) -> None:
     """
     folder = findings.folder
     with atomic_directory(folder) as new:
-        page = _page(findings, findings.judge(new / DOCS), params.validation)
+        page = _page(findings, findings.judge(new / DOCS), params)
         write_json(new / VERDICT, _summary(page))
         for sheet in page.sheets:
             write_bytes(new / sheet.file, sheet.png)
@@ -124,15 +132,15 @@ def failure(page: ValidationPage) -> str:
     return "\n".join([*lines, *([page.cure] if page.cure else [])])
 
 
-def _page(findings: Findings, checks: Sequence[Check], params: ValidateParams) -> ValidationPage:
+def _page(findings: Findings, checks: Sequence[Check], params: ProjectParams) -> ValidationPage:
     drifted = any(check.name == "drift" and check.passed is False for check in checks)
     profile = findings.folder / PROFILE
-    accept = f"delete {profile} and run `dvc repro validate@{findings.dataset}`"
+    accept = f"delete {profile} and run `dvc repro {validation_stage(findings.dataset, params)}`"
     return ValidationPage(
         dataset=findings.dataset,
         folder=str(dataset_folder(findings.dataset)),
         checks=checks,
-        warnings=_warnings(findings.facts, params),
+        warnings=_warnings(findings.facts, params.validation),
         profile=findings.profile,
         comparison=findings.reason or f"compared with {profile}",
         sheets=list(contact_sheets(findings.facts)),

@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from cadnet.config import ProjectParams, load_params
-from pipelines.cells import CellName, ablation_cells, cells, cross_cells, tracked
+from pipelines.cells import (
+    CellName,
+    ablation_cells,
+    cells,
+    cross_cells,
+    tracked,
+    training_stage,
+    validation_stage,
+)
 
 ROOT = Path(__file__).parents[3]
 
@@ -37,6 +45,15 @@ def test_the_grids_hold_what_the_issue_of_the_paper_asks(params: ProjectParams) 
     assert pairs == {(a, b) for a in ("synlcd-line", "synlcd-abpt") for b in ("synlcd-line", "synlcd-abpt")}
     assert {cell.method for cell in cross_cells(params)} == paper
     assert len(cross_cells(params)) == 4 * 7
+
+
+def test_stages_are_named_after_their_grid(params: ProjectParams) -> None:
+    assert training_stage(CellName("synlcd", "cadnet", 0), params) == "train@synlcd-cadnet-0"
+    assert training_stage(CellName("synlcd", "cadnet-ce", 0), params) == "train-ablation@synlcd-cadnet-ce-0"
+    crossed = CellName("synlcd-line", "cadnet", 0, "synlcd-abpt")
+    assert training_stage(crossed, params) == "train-cross@synlcd-line-cadnet-0"
+    assert validation_stage("synlcd", params) == "validate@synlcd"
+    assert validation_stage("synlcd-abpt", params) == "validate-cross@synlcd-abpt"
 
 
 def test_names_in_the_tracking_store(params: ProjectParams) -> None:

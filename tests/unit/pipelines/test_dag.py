@@ -1,20 +1,16 @@
-import os
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from cadnet.tracking.processes import process_start
+from pipelines.flows.commands import StageError
 from pipelines.flows.dag import (
-    RUNNING,
-    STOP,
-    StageError,
-    environment,
     parse_dag,
-    run_command,
-    stage_dependencies,
+    parse_inputs,
+    parse_status,
+    read_changed,
+    read_graph,
+    stage_kind,
+    with_descendants,
 )
 
 DOT = """strict digraph {
@@ -30,10 +26,6 @@ DOT = """strict digraph {
 "evaluate@a-x-0" -> "report";
 }
 """
-
-
-def python(code: str) -> list[str]:
-    return [sys.executable, "-c", code]
 
 
 def test_parse_dag_orders_stages_and_leaves_out_tracked_files() -> None:
@@ -53,108 +45,55 @@ def test_parse_dag_knows_stages_that_stand_alone_or_only_in_arrows() -> None:
     assert parse_dag('digraph {\n"data.dvc";\n}') == {}
 
 
-def test_environment_prefers_this_interpreter_and_calls_nobody() -> None:
-    variables = environment()
-    assert variables["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
-    assert variables["DO_NOT_TRACK"] == variables["MLFLOW_DISABLE_TELEMETRY"] == "true"
-    assert variables["DVC_NO_ANALYTICS"] == "1"
+@pytest.mark.parametrize(
+    ("stage", "kind"),
+    [
+        ("prepare@d", "prepare"),
+        ("validate-cross@my-board", "validate"),
+        ("train@d-m-0", "train"),
+        ("train-ablation@d-m-s", "train"),
+        ("evaluate-cross@d-t-m-s", "evaluate"),
+        ("report", "report"),
+    ],
+)
+def test_the_kind_of_a_stage_is_its_name_up_to_the_first_hyphen(stage: str, kind: str) -> None:
+    assert stage_kind(stage) == kind
 
 
-def test_run_command_passes_every_line_on(tmp_path: Path) -> None:
-    code = (
-        "import os,sys; print('one'); print('ünï', file=sys.stderr, flush=True); print(os.getcwd(), end='')"
-    )
-    lines: list[str] = []
-    run_command(python(code), tmp_path, 60, lines.append, {"PYTHONIOENCODING": "utf-8"})
-    assert lines == ["one", "ünï", str(tmp_path)]
+def test_inputs_are_the_tracked_files_that_stages_read() -> None:
+    assert parse_inputs(DOT) == {"data.dvc"}
+    assert parse_inputs('digraph {\n"other.dvc";\n"a" -> "b";\n}') == set()
 
 
-def test_a_failed_command_is_told_by_the_end_of_its_output(tmp_path: Path) -> None:
-    code = (
-        "import sys\nfor i in range(50): print('line', i, flush=True)\nsys.exit('error: bad mask; mend it')"
-    )
-    with pytest.raises(StageError) as caught:
-        run_command(python(code), tmp_path, 60, lambda line: None)
-    text = str(caught.value)
-    assert "exited with 1" in text
-    assert text.endswith("line 48\nline 49\nerror: bad mask; mend it")
-    assert "line 20\n" not in text
-    assert caught.value.reason == "error: bad mask; mend it"
-    assert caught.value.curable
+def test_parse_status_names_what_has_changed() -> None:
+    changed = """{"prepare@a": [{"changed deps": {"data": "modified"}}], "report": ["always changed"],
+        "data.dvc": [{"changed outs": {"data": "modified"}}]}"""
+    assert parse_status(changed) == {"prepare@a", "report", "data.dvc"}
+    assert parse_status("{}\n") == set()
 
 
-def test_a_crash_is_not_called_curable() -> None:
-    error = StageError("dvc exited with 255:\nValueError: broken\nERROR: failed to reproduce 'train'")
-    assert not error.curable
-    assert error.reason == "ERROR: failed to reproduce 'train'"
+@pytest.mark.parametrize("text", ["", "Data and pipelines are up to date.", '["train@a"]'])
+def test_a_status_that_cannot_be_read_is_an_error(text: str) -> None:
+    with pytest.raises(StageError, match="dvc status --json gave no"):
+        parse_status(text)
 
 
-def test_a_timeout_ends_the_whole_process_group(tmp_path: Path) -> None:
-    code = (
-        "import subprocess,sys,time\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
-        "print(child.pid, flush=True)\ntime.sleep(60)"
-    )
-    lines: list[str] = []
-    started = time.monotonic()
-    with pytest.raises(StageError, match="ran longer than"):
-        run_command(python(code), tmp_path, 2, lines.append)
-    assert time.monotonic() - started < 20
-    deadline = time.monotonic() + 5
-    while process_start(int(lines[0])) is not None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert process_start(int(lines[0])) is None
+def test_what_needs_a_stale_stage_runs_too_in_order() -> None:
+    needs = parse_dag(DOT) | {"prepare@b": set(), "train@b": {"prepare@b"}}
+    chosen = with_descendants(needs, {"train@a-x-0"})
+    assert list(chosen) == ["train@a-x-0", "evaluate@a-x-0", "report"]
+    assert chosen == {
+        "train@a-x-0": set(),
+        "evaluate@a-x-0": {"train@a-x-0"},
+        "report": {"evaluate@a-x-0"},
+    }
+    assert with_descendants(needs, {"prepare@a", "train@b"}).keys() == needs.keys() - {"prepare@b"}
+    assert with_descendants(needs, set()) == {}
+    assert with_descendants(needs, {"unknown"}) == {}
 
 
-def test_a_group_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.flows.dag.PATIENCE", 0.5)
-    code = "import signal,time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(60)"
-    started = time.monotonic()
-    with pytest.raises(StageError):
-        run_command(python(code), tmp_path, 1.5, lambda line: None)
-    assert time.monotonic() - started < 20
-
-
-def test_a_command_gets_sigterm_first(tmp_path: Path) -> None:
-    code = (
-        "import pathlib,signal,sys,time\n"
-        "def end(*_):\n    pathlib.Path('ended').write_text('well'); sys.exit(0)\n"
-        "signal.signal(signal.SIGTERM, end)\nprint('on', flush=True)\ntime.sleep(60)"
-    )
-    with pytest.raises(StageError):
-        run_command(python(code), tmp_path, 2, lambda line: None)
-    assert (tmp_path / "ended").read_text() == "well"
-
-
-def test_children_are_not_left_behind_by_a_broken_listener(tmp_path: Path) -> None:
-    def broken(line: str) -> None:
-        raise RuntimeError("listener")
-
-    with pytest.raises(RuntimeError, match="listener"):
-        run_command(python("import time; print('x', flush=True); time.sleep(60)"), tmp_path, 60, broken)
-    children = subprocess.run(
-        ["ps", "--ppid", str(os.getpid()), "-o", "args="], capture_output=True, text=True
-    )
-    assert "time.sleep(60)" not in children.stdout
-
-
-def test_a_project_that_dvc_cannot_read(tmp_path: Path) -> None:
-    with pytest.raises(StageError, match="not inside of a DVC repository"):
-        stage_dependencies(tmp_path)
-
-
-def test_stop_ends_what_runs_and_starts_no_more(tmp_path: Path) -> None:
-    assert not STOP.is_set()
-    try:
-        with pytest.raises(StageError, match="was stopped"):
-            run_command(python("print('on', flush=True); import time; time.sleep(60)"), tmp_path, 60, stop)
-        assert not RUNNING
-        with pytest.raises(StageError, match="stopped before it began"):
-            run_command(python("open('began', 'w')"), tmp_path, 60, stop)
-    finally:
-        STOP.clear()
-    assert not (tmp_path / "began").exists()
-
-
-def stop(line: str) -> None:
-    STOP.set()
+@pytest.mark.parametrize("question", [read_graph, read_changed])
+def test_a_project_that_dvc_cannot_read(question: object, tmp_path: Path) -> None:
+    assert callable(question)
+    with pytest.raises(StageError, match=r"dvc \w+ --\w+ failed: .*not inside of a DVC repository"):
+        question(tmp_path)

@@ -65,7 +65,7 @@ def finish(cell: CellName, params: ProjectParams) -> None:
     torch.manual_seed(cell.seed)
     digest = open_dataset(Path("datasets") / cell.dataset).digest
     metadata = {
-        "fingerprint": f"{cell.stage_suffix:f<64}", "method": cell.method, "seed": cell.seed,
+        "fingerprint": f"{cell.path.as_posix():f<64}", "method": cell.method, "seed": cell.seed,
         "dataset": {"name": cell.dataset, "digest": digest},
     }  # fmt: skip
     network = build_model(method.model, 2, **method.options)

@@ -146,17 +146,16 @@ class CountAccumulator:
         self._index.append(index.clone())
 
     def _blocks(self, scores: Tensor) -> Iterator[tuple[slice, slice]]:
-        """Cut a batch (B, K+1, H, W) into slices of images and rows; none but on the CPU."""
+        """Cut scores (B, K+1, H, W) into slices of images and of rows; one of each but on the CPU."""
         images, channels, height, width = scores.shape
-        if self.device.type != "cpu":
-            yield slice(0, images), slice(0, height)
-            return
-        # What is computed of a batch fits no cache, and the system hands out memory of that size anew for
-        # every step.
-        step = max(1, _BLOCK // (channels * width))
-        for image in range(images):
-            for row in range(0, height, step):
-                yield slice(image, image + 1), slice(row, row + step)
+        some_images, some_rows = max(1, images), height
+        if self.device.type == "cpu":
+            # What is computed of a batch fits no cache, and the system hands out memory of that size anew for
+            # every step.
+            some_images, some_rows = 1, max(1, _BLOCK // (channels * width))
+        for image in range(0, images, some_images):
+            for row in range(0, height, some_rows):
+                yield slice(image, image + some_images), slice(row, row + some_rows)
 
     def _truth(self, mask: Tensor, index: Tensor) -> Tensor:
         """Return int32 (B, H, W): the class 0..K of each pixel, K+1 if not counted, K+2 if wrong."""

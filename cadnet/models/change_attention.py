@@ -76,21 +76,31 @@ def change_map(distance: Tensor) -> Tensor:
     return torch.sigmoid(distance.detach())
 
 
+PRIOR_EPS = 1e-10
+"""Added to the span of the min-max, as in the authors' code."""
+
+
 def change_prior(distance: Tensor) -> Tensor:
     """Return (delta - min) / (max - min) per image, delta = sigmoid(distance); in [0, 1], without gradient.
 
     A constant image gives zeros. The authors' code takes minimum and maximum over the whole batch, which
-    makes a sample's result depend on its neighbours; per image is the same at batch size 1. Computed from
-    1 - delta = sigmoid(-distance), which keeps its digits where delta has rounded to 1: an untrained
-    encoder's distances are around 20, and stretching the rounded delta would give zeros everywhere and stop
-    all learning.
+    makes a sample's result depend on its neighbours; per image is the same at batch size 1.
+
+    Delta itself is not computed: an untrained encoder's distances are around 20, where it has rounded to 1,
+    and stretching that would give zeros everywhere and stop all learning. With d0 the smallest distance,
+
+        delta - min = (1 - sigmoid(d0)) * (1 - exp(d0 - d)) * sigmoid(d),
+
+    and the first factor, all that vanishes at large distances, cancels. 1 - exp(-x) is 2t / (1 + t) with
+    t = tanh(x / 2), which keeps its digits at small x too, and which ONNX has (unlike expm1); the 2 cancels.
 
     Args:
         distance: (B, 1, h, w), non-negative, float32.
     """
-    rest = torch.sigmoid(-distance.detach())
-    low, high = rest.amin(dim=(1, 2, 3), keepdim=True), rest.amax(dim=(1, 2, 3), keepdim=True)
-    return (high - rest) / (high - low).clamp(min=torch.finfo(rest.dtype).tiny)
+    distance = distance.detach()
+    half = torch.tanh((distance - distance.amin(dim=(1, 2, 3), keepdim=True)) / 2)
+    rise = half / (1 + half) * torch.sigmoid(distance)
+    return rise / (rise.amax(dim=(1, 2, 3), keepdim=True) + PRIOR_EPS)
 
 
 def _mean_and_maximum(levels: Sequence[Tensor], delta: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -27,8 +27,8 @@ STOPPED = "stopped; the same command goes on from here"
 REPRO = ("dvc", "--wait-for-lock", "repro", "-s")
 """Runs the one stage named next.
 
-Without waiting for the lock, DVC gives up after 3 s while another stage's outputs are noted, even at the end of a
-long training.
+Without waiting for the lock, DVC gives up after 3 s while another stage's outputs are noted, even at the end
+of a long training.
 """
 
 _ADVICE = (

@@ -54,6 +54,26 @@ def test_the_file_equals_the_network(case: Case, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_large_distances_keep_their_digits(tmp_path: Path) -> None:
+    # Far beyond where the sigmoid of ONNX Runtime still tells 1 from less.
+    network = build(next(case for case in CASES if case.options.get("decoder") == "multiply")).eval()
+    with torch.no_grad():
+        for stage in network.encoder.stages:
+            stage.norm.weight.mul_(1.5)
+        network.head.classifier.weight.mul_(100)
+    image, reference = pair(1, 64, 96)
+    path = tmp_path / "model.onnx"
+    export_onnx(network, path, (64, 96))
+    with torch.no_grad():
+        logits, distance, _ = network(image, reference)
+    assert distance.min() > 20
+    assert 40 < distance.max() < 60
+    assert logits.std() > 1
+    got = run(path, image, reference)
+    torch.testing.assert_close(got[0], logits, rtol=0, atol=1e-4 * logits.abs().max().item())
+    torch.testing.assert_close(got[1], distance, rtol=0, atol=1e-4 * distance.max().item())
+
+
 def test_sizes_may_vary(tmp_path: Path) -> None:
     # Its bins are of other sizes at each height and width.
     network = build(next(case for case in CASES if case.name == "pspnet")).eval()

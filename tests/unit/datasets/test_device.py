@@ -84,6 +84,15 @@ def test_eval_batches_cover_the_split_once_over_ranks(pairs: DevicePairs) -> Non
     assert sorted(seen) == list(range(12))
 
 
+@pytest.mark.parametrize("rows", [[3], [0, 1, 2, 3], [5, 0, 11, 5], [7, 7]])
+def test_plain_pairs_are_normalised_pixels(pairs: DevicePairs, rows: list[int]) -> None:
+    batch = pairs.plain(torch.tensor(rows))
+    assert torch.equal(batch.image, normalise(pairs.images[rows]))
+    assert torch.equal(batch.reference, normalise(pairs.references[pairs.reference_index[rows]]))
+    assert torch.equal(batch.mask, pairs.masks[rows].long())
+    assert batch.index.tolist() == rows
+
+
 def test_crop_larger_than_the_images_names_the_cure(pairs: DevicePairs) -> None:
     with pytest.raises(ValueError, match=r"train.crop is 64 but the images are 32 x 32"):
         next(iter(TrainBatches(pairs, Augmentation(64), 4, 0)))

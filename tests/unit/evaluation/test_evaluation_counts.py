@@ -8,6 +8,7 @@ import torch
 from sklearn.metrics import confusion_matrix
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from cadnet.evaluation import counts as counts_module
 from cadnet.evaluation.counts import CountAccumulator, CountError, merge_counts
 from cadnet.types import IGNORE_INDEX
 
@@ -83,6 +84,22 @@ def test_probability_one_falls_into_the_last_bin() -> None:
     assert accumulator.compute().histograms.tolist() == [[[0, 0, 0], [1, 0, 1]]]
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_counting_in_blocks_changes_nothing(layout: torch.memory_format, monkeypatch) -> None:
+    scores, mask = random_case(7, images=3, num_classes=4)
+    scores, index = scores.round().contiguous(memory_format=layout), torch.arange(3)  # rounded: many ties
+    whole, parts = CountAccumulator(4, "cpu"), CountAccumulator(4, "cpu")
+    whole.update(scores, mask, index)
+    monkeypatch.setattr(counts_module, "_BLOCK", 5 * 17 * 4)  # 4 of 17 rows
+    parts.update(scores, mask, index)
+    for name in ("index", "confusion", "histograms"):
+        np.testing.assert_array_equal(getattr(parts.compute(), name), getattr(whole.compute(), name))
+    # Of equal scores the lowest class is the prediction, as in argmax.
+    keep, labels = mask != IGNORE_INDEX, range(5)
+    expected = confusion_matrix(mask[keep], scores.argmax(1)[keep], labels=labels)
+    np.testing.assert_array_equal(parts.compute().pooled, expected)
+
+
 def test_merging_parts_equals_the_whole() -> None:
     scores, mask = random_case(1, images=6, num_classes=2)
     index = torch.tensor([4, 0, 5, 2, 1, 3])
@@ -118,8 +135,12 @@ def test_subset_keeps_the_named_images() -> None:
     assert part.histograms.shape == (2, 2, 0)
 
 
-def test_nothing_counted_gives_empty_counts() -> None:
-    counts = CountAccumulator(3, "cpu", bins=5).compute()
+@pytest.mark.parametrize("batches", [0, 1])
+def test_nothing_counted_gives_empty_counts(batches: int) -> None:
+    accumulator = CountAccumulator(3, "cpu", bins=5)
+    for _ in range(batches):
+        accumulator.update(torch.zeros(0, 4, 2, 2), torch.zeros(0, 2, 2).long(), torch.zeros(0).long())
+    counts = accumulator.compute()
     assert counts.num_images == 0
     assert counts.confusion.shape == (0, 4, 4)
     assert counts.histograms.sum() == 0
@@ -133,9 +154,11 @@ def test_bfloat16_logits_are_counted_in_float32() -> None:
     np.testing.assert_array_equal(half.compute().histograms, full.compute().histograms)
 
 
-def test_wrong_mask_value_is_named() -> None:
+@pytest.mark.parametrize("value", [3, 254, 256, -1, 2**32])
+def test_wrong_mask_value_is_named(value: int) -> None:
     accumulator = CountAccumulator(2, "cpu")
-    accumulator.update(torch.zeros(1, 3, 2, 2), torch.full((1, 2, 2), 3), torch.tensor([0]))
+    masks = torch.stack([torch.full((2, 2), value), torch.full((2, 2), -7)])
+    accumulator.update(torch.zeros(2, 3, 2, 2), masks, torch.tensor([0, -1]))  # the second is padding
     with pytest.raises(CountError, match=r"4 mask pixels are neither 0\.\.2 nor 255"):
         accumulator.compute()
 

@@ -94,12 +94,27 @@ def test_the_prior_is_per_image_and_a_constant_image_gives_zeros() -> None:
     torch.testing.assert_close(change_prior(torch.logit(delta)), expected)
 
 
-def test_the_prior_survives_distances_whose_sigmoid_rounds_to_one() -> None:
-    distance = torch.tensor([20.0, 21.0, 40.0]).view(1, 1, 1, 3)
-    exact = torch.sigmoid(distance.double())
-    exact = (exact - exact.min()) / (exact.max() - exact.min())
-    assert exact[0, 0, 0, 1] == pytest.approx(1 - math.exp(-1), rel=1e-4)
-    torch.testing.assert_close(change_prior(distance), exact.float(), rtol=1e-4, atol=1e-6)
+@pytest.mark.parametrize(
+    ("low", "high"), [(0, 0.001), (0, 1), (0, 80), (5, 5.01), (20, 21), (20, 60), (79, 80)]
+)
+def test_the_prior_equals_its_formula_at_small_and_large_distances(low: float, high: float) -> None:
+    share = torch.rand(3, 1, 8, 9, generator=torch.Generator().manual_seed(0))
+    distance = low + (high - low) * share
+    # 1 - delta in float64, because from about 37 on delta is 1 there too.
+    rest = torch.sigmoid(-distance.double())
+    least, most = rest.amin((1, 2, 3), keepdim=True), rest.amax((1, 2, 3), keepdim=True)
+    expected = (most - rest) / (most - least)
+    prior = change_prior(distance)
+    assert prior.min() == 0
+    assert prior.max() <= 1
+    torch.testing.assert_close(prior.double(), expected, rtol=0, atol=1e-5)
+
+
+def test_the_prior_does_not_stretch_rounding() -> None:
+    # The distances of equal images: all the same but for the last bit.
+    distance = torch.full((1, 1, 2, 2), math.sqrt(512) * 1e-6)
+    distance[0, 0, 0, 0] = torch.nextafter(distance[0, 0, 0, 0], torch.tensor(1.0))
+    assert change_prior(distance).max() < 0.01
 
 
 def test_the_decoder_does_not_train_the_distance() -> None:

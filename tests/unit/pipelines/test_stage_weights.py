@@ -12,6 +12,9 @@ from cadnet.datasets.manifest import open_dataset
 from cadnet.files import file_digest, read_json
 from cadnet.models.factory import build_model
 from cadnet.models.weights import save_weights
+from cadnet.tracking import MlflowTracker
+from cadnet.tracking.cells import TAG_KIND
+from cadnet.tracking.store import resolve_store
 from pipelines.stages import evaluate
 from tests.fakes import CLASSES, write_fake_dataset
 
@@ -75,6 +78,26 @@ def test_a_cross_test_scores_on_the_other_dataset(
     assert tuple(counts.pooled.sum(axis=1)[1:]) == tuple(other[f"n_{name}"].sum() for name in CLASSES)
     cost = read_json(project / "reports/evaluation/synlcd-on-synlcd-line/cadnet/s0/cost.json")
     assert cost["params_m"] > 3.8 and cost["latency_ms"] > 0 and cost["size"] == 32
+
+
+def test_a_cross_test_is_a_run_of_its_own(
+    project: Path, monkeypatch: pytest.MonkeyPatch, edit: Callable[[str, object], None]
+) -> None:
+    monkeypatch.delenv("CADNET_TRACKING")
+    save(MODEL)
+    write_fake_dataset(project / "datasets/synlcd-line", seed=5)
+    for test in ([], ["--test", "synlcd-line"], ["--test", "synlcd-line"]):
+        monkeypatch.setattr(sys, "argv", ["stage", *CELL, *test])
+        evaluate.main()
+    tracker = MlflowTracker(resolve_store(project, "sqlite:///mlflow.db"))
+    (own,) = tracker.find_runs("cadnet/synlcd/supervised", {TAG_KIND: "cell"})
+    # Scored twice, and still one run.
+    (cross,) = tracker.find_runs("cadnet/synlcd-line/cross", {TAG_KIND: "cell"})
+    assert (cross.status, cross.tags["variant"], cross.tags["subset"]) == ("FINISHED", "from-synlcd", "line")
+    assert own.tags["cadnet.fingerprint"] == "f" * 64 != cross.tags["cadnet.fingerprint"]
+    metrics = read_json(project / "reports/metrics/synlcd-on-synlcd-line/cadnet/s0.json")
+    assert cross.metrics["test_iou_defect"] == pytest.approx(metrics["iou_defect"], abs=1e-6)
+    assert cross.params["loss"] == "ce+bcl" and cross.params["lr"] == "0.002"
 
 
 def test_a_cross_test_needs_equal_classes(project: Path, fails: Fails) -> None:

@@ -29,7 +29,7 @@ def validation_folder(dataset: str) -> Path:
 
 def search_table(dataset: str) -> Path:
     """What was tried before the recipes were settled."""
-    return REPORTS / "search" / f"{dataset}.csv"
+    return Path("params/search") / f"{dataset}.csv"
 
 
 VERDICT = "summary.json"

@@ -3,7 +3,7 @@
     python -m pipelines.search [--methods cadnet segformer]
 
 Equal effort: all methods of the main grid get the same number of trainings, each as long as the profile's
-own. Rows already in ``reports/search/<dataset>.csv`` from the same data, settings and code are kept, so an
+own. Rows already in ``params/search/<dataset>.csv`` from the same data, settings and code are kept, so an
 interrupted search goes on. Which candidate becomes the recipe is written into the profile by hand, by the
 mean over the methods that share it.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cadnet.config import MethodParams, TrainParams
 
@@ -91,6 +91,12 @@ def peak_process_memory() -> float | None:
     except OSError:
         return None
     return 1024.0 * int(found[1]) if found else None
+
+
+def training_params(method: MethodParams, train: TrainParams, seed: int) -> dict[str, Any]:
+    """What a run records of a training: all of it, and the few settings one compares by."""
+    whole = {"method": method.model_dump(), "train": train.model_dump(), "seed": seed}
+    return whole | comparable_params(method, train)
 
 
 def comparable_params(method: MethodParams, train: TrainParams) -> dict[str, str | int | float]:

@@ -48,7 +48,7 @@ def run_experiment(root: Path) -> str:
         stages = with_descendants(graph.needs, changed)
         with _stoppable():
             for name in sorted(graph.inputs & changed):
-                run_command([*REPRO, name], root, NOTING, _show)
+                _note_input(name, root)
             if stages:
                 _show(f"{len(stages)} of {len(graph.needs)} stages have changed or need one that has")
                 # Only now: Prefect and its server take some 20 s, for nothing if nothing has changed.
@@ -56,6 +56,14 @@ def run_experiment(root: Path) -> str:
 
                 experiment(str(root), {stage: sorted(before) for stage, before in stages.items()})
     return f"{len(graph.needs)} stages are up to date"
+
+
+def _note_input(name: str, root: Path) -> None:
+    """Let DVC take over raw inputs as they are now, as ``dvc repro`` does."""
+    try:
+        run_command([*REPRO, name], root, NOTING, _show)
+    except StageError as error:
+        raise StageError(STOPPED if STOP.is_set() else error.reason) from None
 
 
 def _show(line: str) -> None:

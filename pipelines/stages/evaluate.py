@@ -24,13 +24,12 @@ from cadnet.evaluation.result import EvaluationResult, evaluation_result, per_im
 from cadnet.files import atomic_directory, atomic_path, value_digest, write_json
 from cadnet.models.tensors import WeightsError
 from cadnet.models.weights import ModelDescription, load_model
-from cadnet.tracking.cost import measure_cost
+from cadnet.tracking.cost import measure_cost, training_params
 from cadnet.tracking.stage import track_stage
 from cadnet.tracking.tracker import metric_points
 from cadnet.writing.progress import open_progress
 from pipelines.cells import CACHE, CHECKPOINTS, CellName, dataset_folder, tracked, training_stage
 from pipelines.stages.command import parse_cell, read_params, run_stage
-from pipelines.stages.train import tracked_params
 
 SPLIT = "test"
 
@@ -119,7 +118,7 @@ def _tracked_params(cell: CellName, params: ProjectParams) -> dict[str, Any]:
     own = {"evaluate": params.evaluate.model_dump()}
     if not cell.test:
         return own
-    return own | tracked_params(params.methods[cell.method], params.train, cell.seed)
+    return own | training_params(params.methods[cell.method], params.train, cell.seed)
 
 
 def _count(

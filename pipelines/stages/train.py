@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 import cadnet
-from cadnet.config import MethodParams, ProjectParams, TrainParams
+from cadnet.config import ProjectParams
 from cadnet.datasets.manifest import DatasetError, open_dataset
 from cadnet.files import atomic_directory, atomic_path, read_json, tree_digest, value_digest
-from cadnet.tracking.cost import comparable_params
+from cadnet.tracking.cost import training_params
 from cadnet.tracking.model_logging import log_model
 from cadnet.tracking.stage import track_stage
 from cadnet.tracking.tracker import Run, metric_points
@@ -75,7 +74,7 @@ def train(cell: CellName, params: ProjectParams) -> None:
         tracked(cell, params),
         fingerprint,
         stage="train",
-        params=tracked_params(job.method, job.train, cell.seed),
+        params=training_params(job.method, job.train, cell.seed),
         restart=not (work / STATE_FILE).is_file(),
     ) as run:
         run.log_dataset(cell.dataset, job.dataset.digest, str(job.dataset.root))
@@ -86,12 +85,6 @@ def train(cell: CellName, params: ProjectParams) -> None:
         run.log_metrics(metric_points(numbers(best)))
         seconds = sum(float(row["train_seconds"] or 0) for row in result.history)
         run.log_metrics([("cost_train_seconds", seconds, None)])
-
-
-def tracked_params(method: MethodParams, train: TrainParams, seed: int) -> dict[str, Any]:
-    """What a run records of a training: all of it, and the few settings one compares by."""
-    whole = {"method": method.model_dump(), "train": train.model_dump(), "seed": seed}
-    return whole | comparable_params(method, train)
 
 
 def refuse_invalid(dataset: str, params: ProjectParams) -> None:

@@ -59,7 +59,7 @@ def test_the_report_says_space_budget_and_choice(tried: Path) -> None:
         for m, lr, value in (("cadnet", 0.001, 0.2), ("cadnet", 0.004, 0.6), ("segformer", 0.001, 0.1),
                              ("segformer", 0.004, 0.3))
     ]  # fmt: skip
-    path = tried / "reports/search/synlcd.csv"
+    path = tried / "params/search/synlcd.csv"
     path.parent.mkdir(parents=True)
     pd.DataFrame(rows).to_csv(path, index=False)
     section = search_section(params)

@@ -21,6 +21,9 @@ def search_section(params: ProjectParams) -> Section | None:
         tables[f"Validation mIoU in percent by candidate, recipe {recipe}"] = candidate_table(rows, params)
         if str(recipe) in params.train.recipes:
             text.append(_choice(str(recipe), rows, params.train.recipes[str(recipe)]))
+    untried = [params.methods[name].title for name in params.run.methods if name not in set(table["method"])]
+    if untried:
+        text.append(f"Not searched, they take the recipe of their family as it is: {', '.join(untried)}.")
     return Section("How the recipes were chosen", text, tables)
 
 

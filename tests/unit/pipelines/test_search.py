@@ -74,6 +74,11 @@ def test_the_report_says_space_budget_and_choice(tried: Path) -> None:
         "AdamW 0.001": [pytest.approx(20), pytest.approx(10), pytest.approx(15)],
         "AdamW 0.004": [pytest.approx(60), pytest.approx(30), pytest.approx(45)],
     }
+    assert "Not searched" not in said
+    pd.DataFrame(rows[:2]).to_csv(path, index=False)
+    section = search_section(params)
+    assert section is not None
+    assert "Not searched, they take the recipe of their family as it is: SegFormer." in section.text
     pd.DataFrame(rows[:3]).to_csv(path, index=False)
     section = search_section(params)
     assert section is not None and "not the same number of trainings (1 to 2)" in " ".join(section.text)

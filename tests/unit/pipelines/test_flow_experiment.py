@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -59,11 +60,17 @@ def test_missing_inputs_are_named_before_anything_runs(
     assert recorder.calls == []
 
 
-def test_a_stop_while_inputs_are_noted_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_what_runs_and_says_so(
+    sign: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Recorder(monkeypatch, {"data.dvc"})
+    monkeypatch.setattr(experiment, "_leave", lambda: None)
+    before = signal.getsignal(sign)
 
     def stopped(*_: object) -> None:
-        STOP.set()
+        signal.raise_signal(sign)
+        assert STOP.is_set()
         raise StageError("dvc was stopped")
 
     monkeypatch.setattr(experiment, "run_command", stopped)
@@ -72,6 +79,7 @@ def test_a_stop_while_inputs_are_noted_says_so(tmp_path: Path, monkeypatch: pyte
             experiment.run_experiment(tmp_path)
     finally:
         STOP.clear()
+    assert signal.getsignal(sign) is before
 
 
 def test_two_flows_do_not_run_in_one_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -184,7 +184,7 @@ def test_the_searches_of_the_guide_are_understood_by_mlflow(store: Path) -> None
     found = {
         search: len(tracker.client.search_runs([experiment.experiment_id], search)) for search in searches
     }
-    assert len(found) == 13
+    assert len(found) == 14
     assert found["tags.method = 'cadnet'"] == 6
     assert found["tags.gpu != 'none'"] == 0
     assert found["attributes.status = 'FAILED'"] == 1

@@ -114,10 +114,15 @@ def cross_cells(params: ProjectParams) -> list[CellName]:
 
 def training_stage(cell: CellName, params: ProjectParams) -> str:
     """Name of the DVC stage that trains the cell."""
-    grids = {"-ablation": params.ablation.cells, "-cross": params.cross.cells}
+    grid = _grid(cell, params)
+    suffix = "" if grid == "run" else f"-{grid}"
+    return f"train{suffix}@{cell.dataset}-{cell.method}-{cell.seed}"
+
+
+def _grid(cell: CellName, params: ProjectParams) -> str:
+    """The grid that trains the cell; the main one for a cell that none has, run by hand."""
     own = (cell.dataset, cell.method, cell.seed)
-    grid = next((suffix for suffix, known in grids.items() if own in known), "")
-    return f"train{grid}@{cell.dataset}-{cell.method}-{cell.seed}"
+    return next((name for name, grid in params.grids.items() if own in grid.cells), "run")
 
 
 def validation_stage(dataset: str, params: ProjectParams) -> str:
@@ -135,7 +140,7 @@ def tracked(cell: CellName, params: ProjectParams) -> Cell:
     if cell.test:
         task, variant = "cross", f"from-{cell.dataset}"
     else:
-        task = "ablation" if cell in ablation_cells(params) else "supervised"
+        task = "ablation" if _grid(cell, params) == "ablation" else "supervised"
         variant = ""
     return Cell(
         dataset, cell.method, cell.seed, task=task, scale=params.run.scale, variant=variant, subset=subset

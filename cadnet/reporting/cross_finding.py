@@ -19,7 +19,7 @@ from cadnet.reporting.claims import (
 from cadnet.reporting.cross import Pair, cross_methods, cross_pairs
 from cadnet.reporting.data import HERO, CrossTest, MethodRun
 from cadnet.reporting.tables import Spread, metric_spread
-from cadnet.reporting.verdict import Outcome, Verdict
+from cadnet.reporting.verdict import Verdict, overall
 
 UNSEEN_LIMIT = 0.5
 """Per cent that other methods stay below on unseen kinds, as the paper found of most."""
@@ -48,8 +48,7 @@ def cross_finding(cross: CrossTest, hero: str = HERO) -> Verdict:
         for pair in crossed
         for title in others
     }
-    outcome: Outcome = "open" if "open" in found.values() else "wins"
-    outcome = "loses" if "behind" in found.values() else outcome
+    outcome = overall(found.values())
     texts = [_against_best(cross, methods, pair, hero) for pair in crossed]
     texts.append(_below_limit(methods, crossed, others))
     texts += [_drop(methods, pair, hero) for pair in crossed]

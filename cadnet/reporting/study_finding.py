@@ -21,7 +21,7 @@ from cadnet.reporting.comparison import best_validation, validation_spread
 from cadnet.reporting.data import MethodRun, Study
 from cadnet.reporting.studies import Gap, base_gaps, study_rows, variant_name
 from cadnet.reporting.tables import metric_spread
-from cadnet.reporting.verdict import Outcome, Verdict
+from cadnet.reporting.verdict import Verdict, overall
 
 Rows = Mapping[str, Sequence[MethodRun]]
 
@@ -44,8 +44,7 @@ def study_finding(study: Study) -> Verdict:
         return _varied(study, sentences)
     found = {title: decide(gap.gaps, gap.interval) for title, gap in gaps.items()}
     further = [*_steps(study), *_paper_order(study)]
-    outcome: Outcome = "open" if "open" in found.values() else "wins"
-    outcome = "loses" if "behind" in found.values() else outcome
+    outcome = overall(found.values())
     return Verdict(outcome, _headline(study, gaps, found), (*sentences, *further))
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from cadnet.evaluation.bootstrap import LEVEL, Interval
 from cadnet.reporting.claims import (
     MIN_SEEDS,
+    Decision,
     decide,
     interval_text,
     points_text,
@@ -66,6 +67,13 @@ class _Case:
         if found == "ahead" and self.first == self.hero:
             return "wins"
         return "loses" if found == "behind" else "open"
+
+
+def overall(found: Collection[Decision]) -> Outcome:
+    """The outcome of several comparisons: ``loses`` if one is lost, ``wins`` if all are won."""
+    if "behind" in found:
+        return "loses"
+    return "open" if "open" in found else "wins"
 
 
 def verdict(runs: Sequence[MethodRun], hero: str = HERO, comparison: Comparison | None = None) -> Verdict:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from cadnet.config import DatasetParams, MvtecAdParams, PkuPcbParams, ProjectParams, SynLCDParams
 from cadnet.datasets.manifest import open_dataset
+from cadnet.evaluation.counts import Counts
 from cadnet.evaluation.result import EvaluationResult
 from cadnet.files import read_json
 from cadnet.models.weights import ModelDescription
@@ -15,7 +16,7 @@ from cadnet.reporting.data import Efficiency, MethodRun
 from cadnet.tracking import open_tracker
 from cadnet.tracking.cells import TAG_FINGERPRINT
 from pipelines.cells import CellName, dataset_folder, tracked
-from pipelines.stages.evaluate import scored_fingerprint
+from pipelines.stages.evaluate import SPLIT, read_counts, scored_fingerprint
 
 
 def heading(name: str, params: DatasetParams) -> tuple[str, str | None]:
@@ -48,6 +49,13 @@ def method_runs(cells: Sequence[CellName], params: ProjectParams) -> list[Method
     """
     tracked_ids = run_ids(cells, params)
     return [_method_run(cell, params, tracked_ids.get(cell)) for cell in cells]
+
+
+def scored_counts(cells: Sequence[CellName]) -> tuple[list[Counts], list[str]]:
+    """Read the counts of cells scored on one dataset, and the group of each image in their order."""
+    counts = [read_counts(cell.evaluation / "counts.npz") for cell in cells]
+    rows = open_dataset(dataset_folder(cells[0].test_dataset)).split(SPLIT)
+    return counts, rows["group"].astype(str).iloc[counts[0].index].tolist()
 
 
 def _method_run(cell: CellName, params: ProjectParams, run_id: str | None) -> MethodRun:

@@ -29,8 +29,7 @@ from pipelines.cells import (
     tracked,
 )
 from pipelines.stages.command import run_stage
-from pipelines.stages.evaluate import SPLIT, read_counts
-from pipelines.stages.method_runs import heading, method_runs, part_titles
+from pipelines.stages.method_runs import heading, method_runs, part_titles, scored_counts
 from pipelines.stages.report_files import (
     CROSS,
     intervals_name,
@@ -73,8 +72,7 @@ def _dataset_report(name: str, params: ProjectParams) -> DatasetReport:
     runs = method_runs(enabled, params)
     pictures = sample_pictures(dataset, enabled, params)
     group_title, subset_title = part_titles(params.datasets[name])
-    counts = [read_counts(cell.evaluation / "counts.npz") for cell in enabled]
-    groups = dataset.split(SPLIT)["group"].astype(str).iloc[counts[0].index].tolist()
+    counts, groups = scored_counts(enabled)
     comparison = compare_methods(runs, counts, groups, group_title=group_title)
     links = table_links(name)
     if comparison is not None:

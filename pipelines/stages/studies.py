@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from cadnet.config import MethodParams, ProjectParams
 from cadnet.datasets.manifest import open_dataset
 from cadnet.evaluation.bootstrap import Difference, paired_bootstrap
+from cadnet.evaluation.counts import Counts
 from cadnet.reporting.comparison import merged_differences
 from cadnet.reporting.data import HERO, CrossTest, MethodRun, Study
 from cadnet.reporting.published import published_ablation
 from pipelines.cells import CellName, ablation_cells, cells, cross_cells, dataset_folder
-from pipelines.stages.evaluate import SPLIT, read_counts
-from pipelines.stages.method_runs import heading, method_runs
+from pipelines.stages.method_runs import heading, method_runs, scored_counts
 
 Flags = tuple[bool, bool, bool, bool]
 """Cross-entropy, contrastive loss, balanced contrastive loss, change-aware decoder: Table 7's columns."""
@@ -146,14 +146,13 @@ def _differences(
     cells: Sequence[CellName], base: Variant, titles: Mapping[str, str]
 ) -> dict[str, Difference]:
     """mIoU of the base minus each other row's, resampled over the test images and their groups."""
-    dataset = open_dataset(dataset_folder(cells[0].dataset))
-    counts = {
-        name: [read_counts(cell.evaluation / "counts.npz") for cell in cells if cell.method == name]
-        for name in dict.fromkeys(cell.method for cell in cells)
-    }
-    groups = dataset.split(SPLIT)["group"].astype(str).iloc[counts[base.name][0].index].tolist()
+    every, groups = scored_counts(cells)
+    counts: dict[str, list[Counts]] = {}
+    for cell, one in zip(cells, every, strict=True):
+        counts.setdefault(cell.method, []).append(one)
+    classes = open_dataset(dataset_folder(cells[0].dataset)).classes
     return {
-        titles[name]: paired_bootstrap(counts[base.name], parts, dataset.classes, groups).difference("miou")
+        titles[name]: paired_bootstrap(counts[base.name], parts, classes, groups).difference("miou")
         for name, parts in counts.items()
         if name != base.name
     }
@@ -184,9 +183,7 @@ def cross_test(params: ProjectParams) -> CrossTest | None:
 def _merged(part: Sequence[tuple[CellName, MethodRun]]) -> dict[str, Difference]:
     """How far the hero is ahead of each other method with all defect classes as one."""
     cells, runs = [cell for cell, _ in part], [run for _, run in part]
-    counts = [read_counts(cell.evaluation / "counts.npz") for cell in cells]
-    dataset = open_dataset(dataset_folder(cells[0].test))
-    groups = dataset.split(SPLIT)["group"].astype(str).iloc[counts[0].index].tolist()
+    counts, groups = scored_counts(cells)
     return merged_differences(runs, counts, groups)
 
 

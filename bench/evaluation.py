@@ -35,7 +35,8 @@ from cadnet.evaluation.result import evaluation_result, per_image_table
 from cadnet.files import write_json
 from cadnet.models.factory import build_model
 from cadnet.types import PairBatch, SegOutput
-from pipelines.stages.evaluate import curve_table, write_counts
+from pipelines.stages.evaluate import curve_table
+from pipelines.stages.scoring import write_counts
 
 ALLOWED = 0.10
 SIZES = (0.001, 0.01)

@@ -41,23 +41,30 @@ class CellName:
     """One cell of a grid: what was trained on what with which seed, and what it is scored on.
 
     ``test`` names the dataset whose test split scores the cell, where that is a cross-test; "" is its own.
+    ``fraction`` is the labelled share of the training samples, in (0, 1], that the cell of the few-label grid
+    is fine-tuned with; 0 is the network as it comes from pretraining, None is a cell of another grid.
     """
 
     dataset: str
     method: str
     seed: int
     test: str = ""
+    fraction: float | None = None
 
     @property
     def path(self) -> Path:
         """Relative path shared by all files of the training."""
-        return Path(self.dataset) / self.method / f"s{self.seed}"
+        return Path(self.dataset) / self._within
 
     @property
     def scored_path(self) -> Path:
         """Relative path shared by all files of the evaluation."""
-        scored = f"{self.dataset}-on-{self.test}" if self.test else self.dataset
-        return Path(scored) / self.method / f"s{self.seed}"
+        return Path(f"{self.dataset}-on-{self.test}" if self.test else self.dataset) / self._within
+
+    @property
+    def _within(self) -> Path:
+        label = "" if self.fraction is None else f"label{share_text(self.fraction)}"
+        return Path(self.method) / label / f"s{self.seed}"
 
     def __str__(self) -> str:
         return self.scored_path.as_posix()
@@ -112,33 +119,57 @@ def cross_cells(params: ProjectParams) -> list[CellName]:
     ]
 
 
+def semi_cells(params: ProjectParams) -> list[CellName]:
+    """Return the cells of the few-label grid, each method's pretrained network before its fine-tuned ones."""
+    return [
+        CellName(dataset, method, seed, fraction=fraction)
+        for dataset, method, fraction, seed in params.semi.cells
+    ]
+
+
+def trained_on(cell: CellName, params: ProjectParams) -> str:
+    """Name of the dataset the cell learns from; a pretrained network of the few-label grid has another."""
+    return params.semi.pretrain if cell.fraction == 0 else cell.dataset
+
+
+def share_text(fraction: float) -> str:
+    """A labelled share in [0, 1] as DVC writes it into names and paths: "0.05", "1.0"; "0" for none."""
+    return str(float(fraction)) if fraction else "0"
+
+
 def training_stage(cell: CellName, params: ProjectParams) -> str:
     """Name of the DVC stage that trains the cell."""
+    if cell.fraction is not None:
+        share = f"-{share_text(cell.fraction)}" if cell.fraction else ""
+        return f"{'finetune' if share else 'pretrain'}@{cell.method}{share}-{cell.seed}"
     grid = _grid(cell, params)
     suffix = "" if grid == "run" else f"-{grid}"
     return f"train{suffix}@{cell.dataset}-{cell.method}-{cell.seed}"
 
 
 def _grid(cell: CellName, params: ProjectParams) -> str:
-    """The grid that trains the cell; the main one for a cell that none has, run by hand."""
+    """The supervised grid that trains the cell; the main one for a cell that none has, run by hand."""
     own = (cell.dataset, cell.method, cell.seed)
     return next((name for name, grid in params.grids.items() if own in grid.cells), "run")
 
 
-def validation_stage(dataset: str, params: ProjectParams) -> str:
+def validation_stage(dataset: str) -> str:
     """Name of the DVC stage that validates a dataset."""
-    return f"validate{'-cross' if dataset in params.cross.datasets else ''}@{dataset}"
+    return f"validate@{dataset}"
 
 
 def tracked(cell: CellName, params: ProjectParams) -> Cell:
     """The cell as the tracking store names it.
 
-    A cross-test is an experiment of the dataset it is scored on, its variant says what it was trained on.
+    A cross-test is an experiment of the dataset it is scored on, its variant says what it was trained on. In
+    the few-label grid the variant is the labelled share in %: ``label5``.
     """
     dataset = cell.test_dataset
     subset = str(getattr(params.datasets.get(dataset), "subset", ""))
     if cell.test:
         task, variant = "cross", f"from-{cell.dataset}"
+    elif cell.fraction is not None:
+        task, variant = "semi", f"label{100 * cell.fraction:g}"
     else:
         task = "ablation" if _grid(cell, params) == "ablation" else "supervised"
         variant = ""

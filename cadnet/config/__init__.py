@@ -12,6 +12,7 @@ from cadnet.config.datasets import (
 )
 from cadnet.config.load import load_params
 from cadnet.config.project import GridParams, ProjectParams, RunParams, SearchParams
+from cadnet.config.semi import SemiParams
 from cadnet.config.synlcd import AbptParams, LineParams, ScreenParams, SynLCDParams
 from cadnet.config.training import EvaluateParams, MethodParams, Recipe, TrainParams
 from cadnet.config.validation import ValidateParams
@@ -20,5 +21,5 @@ __all__ = [
     "AbptParams", "ConfigError", "DatasetParams", "EvaluateParams", "GridParams", "LineParams",
     "MethodParams", "MvtecAdParams", "PairsParams", "PairsSplitParams", "Params", "PkuPcbParams",
     "ProjectParams", "Range", "Recipe", "RegistrationParams", "RunParams", "ScreenParams", "SearchParams",
-    "SplitParams", "SynLCDParams", "TrainParams", "ValidateParams", "load_params",
+    "SemiParams", "SplitParams", "SynLCDParams", "TrainParams", "ValidateParams", "load_params",
 ]  # fmt: skip

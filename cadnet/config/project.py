@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from cadnet.config.base import Name, Params
 from cadnet.config.datasets import DatasetParams
+from cadnet.config.semi import OFF, SemiParams, check_protocol
 from cadnet.config.training import EvaluateParams, MethodParams, Recipe, TrainParams
 from cadnet.config.validation import ValidateParams
 
@@ -66,6 +67,10 @@ class ProjectParams(Params):
     """Variants of a method of the main grid, on datasets of it (paper Table 7)."""
     cross: GridParams = GridParams()
     """Trained on each of its datasets and tested on each (paper Fig. 6)."""
+    semi: SemiParams = OFF
+    """Few labels of a kind of defect that the networks have not learnt (paper Table 6)."""
+    prepare: Annotated[tuple[Name, ...], Field(min_length=1)]
+    """The datasets that are prepared and validated; grids name datasets of it."""
     datasets: dict[Name, DatasetParams]
     methods: dict[Name, MethodParams]
     train: TrainParams
@@ -75,24 +80,51 @@ class ProjectParams(Params):
 
     @property
     def grids(self) -> dict[str, GridParams]:
-        """All grids by their key in the file."""
+        """The supervised grids by their key in the file."""
         return {"run": self.run, "ablation": self.ablation, "cross": self.cross}
 
     @model_validator(mode="after")
     def _references_exist(self) -> Self:
-        searched = (self.search.dataset,) if self.search else ()
         candidates = self.search.recipes if self.search else {}
         checks: list[tuple[str, Iterable[str], Iterable[str]]] = [
             *((f"{key}.datasets", grid.datasets, self.datasets) for key, grid in self.grids.items()),
             *((f"{key}.methods", grid.methods, self.methods) for key, grid in self.grids.items()),
+            ("prepare", self.prepare, self.datasets),
+            *((key, names, self.datasets) for key, names in self._single_datasets.items()),
+            ("semi.methods", self.semi.methods, self.methods),
             ("methods.*.recipe", [m.recipe for m in self.methods.values()], self.train.recipes),
-            ("search.dataset", searched, self.datasets),
             ("search.recipes", candidates, self.train.recipes),
         ]
         for what, names, known in checks:
             missing = sorted(set(names) - set(known))
             if missing:
                 raise ValueError(f"{what} names {missing}, which is not defined; defined: {sorted(known)}")
+        return self
+
+    @property
+    def _single_datasets(self) -> dict[str, list[str]]:
+        """Keys that name one dataset, each with its name if it is used."""
+        searched = [self.search.dataset] if self.search else []
+        before, after = ([self.semi.pretrain], [self.semi.dataset]) if self.semi.cells else ([], [])
+        return {"search.dataset": searched, "semi.pretrain": before, "semi.dataset": after}
+
+    @model_validator(mode="after")
+    def _prepared(self) -> Self:
+        """What a stage reads another one makes."""
+        if len(set(self.prepare)) < len(self.prepare):
+            raise ValueError(f"prepare {list(self.prepare)} names something twice; remove the repetition")
+        # A grid that is off needs no data, whatever it names.
+        used = {f"{key}.datasets": [cell[0] for cell in grid.cells] for key, grid in self.grids.items()}
+        for what, names in (used | self._single_datasets).items():
+            missing = sorted(set(names) - set(self.prepare))
+            if missing:
+                raise ValueError(f"{what} names {missing}, which `prepare` does not; add it there")
+        return self
+
+    @model_validator(mode="after")
+    def _few_label_protocol(self) -> Self:
+        if self.semi.cells:
+            check_protocol(self.semi, self.datasets)
         return self
 
     @model_validator(mode="after")
@@ -107,9 +139,6 @@ class ProjectParams(Params):
     @model_validator(mode="after")
     def _made_once(self) -> Self:
         """Two stages of the graph must not make the same thing."""
-        shared = sorted(set(self.run.datasets) & set(self.cross.datasets))
-        if shared:
-            raise ValueError(f"{shared} is in run.datasets and cross.datasets; define it twice by two names")
         cells = Counter(cell for grid in self.grids.values() for cell in grid.cells)
         twice = ["/".join(map(str, cell)) for cell, number in cells.items() if number > 1]
         if twice:

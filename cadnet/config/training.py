@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from cadnet.config.base import Fraction, Name, Params, Positive, PositiveFloat
+from cadnet.config.consistency import SemiMethodParams
 
 
 class MethodParams(Params):
@@ -16,9 +17,13 @@ class MethodParams(Params):
     model: str
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
     recipe: Name
-    loss: Literal["ce", "ce+cl", "ce+bcl"] = "ce"
+    loss: Literal["ce", "ce+cl", "ce+bcl", "ce+dice", "few-label"] = "ce"
     contrastive_weight: Annotated[float, Field(ge=0)] = 0.0
-    """lambda_2 of Eq. 16, on a pixel mean."""
+    """lambda_2 of Eq. 16, on a pixel mean; of "few-label" the weight of the distance's part."""
+    defect_weight: PositiveFloat = 1.0
+    """Of defects against background in "few-label"; the paper's is 1."""
+    semi: SemiMethodParams | None = None
+    """How the method learns from unlabelled images, if it does."""
 
 
 class Recipe(Params):

@@ -68,7 +68,9 @@ def _decode(dataset: PreparedDataset, rows: pd.DataFrame, folder: Path, title: s
             if not name:
                 pixels = np.full((height, width), IGNORE_INDEX, np.uint8)
             elif kind == "masks":
-                pixels = read_mask(dataset.root / name, dataset.num_classes)
+                pixels = read_mask(dataset.root / name, dataset.mask_classes)
+                if dataset.merged:
+                    pixels = np.where(pixels == IGNORE_INDEX, pixels, np.minimum(pixels, 1))
             else:
                 pixels = read_image(dataset.root / name).transpose(2, 0, 1)
         except (ImageError, OSError) as error:

@@ -90,6 +90,16 @@ class TrainBatches:
 
     Each global batch is cut evenly over ``world_size`` ranks; the incomplete last batch is dropped.
 
+    Args:
+        pairs: the split.
+        augmentation: drawn anew for every sample and pass.
+        batch_size: pairs per step over all ranks.
+        seed: see above.
+        rank: of this process.
+        world_size: number of processes.
+        rows: int64, the rows of the split to draw from; None takes all.
+        steps: batches in an epoch, over as many passes, each shuffled anew, as that takes; 0 is one pass.
+
     Raises:
         ValueError: fewer samples than one batch, or a batch that cannot be cut evenly.
     """
@@ -102,16 +112,23 @@ class TrainBatches:
         seed: int,
         rank: int = 0,
         world_size: int = 1,
+        *,
+        rows: Tensor | None = None,
+        steps: int = 0,
     ) -> None:
-        if len(pairs) < batch_size:
+        self.rows = torch.arange(len(pairs)) if rows is None else rows
+        if len(self.rows) < batch_size:
+            what = "the train split" if rows is None else "one stream of the train split"
             raise ValueError(
-                f"the train split has {len(pairs)} samples, fewer than train.batch_size {batch_size}"
+                f"{what} has {len(self.rows)} samples, fewer than train.batch_size {batch_size}; lower it"
+                f"{'' if rows is None else ' or raise semi.fractions or semi.unlabelled'}"
             )
         if batch_size % world_size:
             raise ValueError(f"train.batch_size {batch_size} cannot be shared by {world_size} devices")
         self.pairs, self.augmentation = pairs, augmentation
         self.batch_size, self.seed = batch_size, seed
         self.rank, self.world_size = rank, world_size
+        self.steps = steps or len(self.rows) // batch_size
         self.epoch = 0
 
     @property
@@ -124,12 +141,14 @@ class TrainBatches:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self.pairs) // self.batch_size
+        return self.steps
 
     def __iter__(self) -> Iterator[PairBatch]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        count = len(self) * self.batch_size
-        order = torch.randperm(len(self.pairs), generator=generator)[:count]
+        count = self.steps * self.batch_size
+        passes = -(-count // len(self.rows))
+        drawn = [self.rows[torch.randperm(len(self.rows), generator=generator)] for _ in range(passes)]
+        order = torch.cat(drawn)[:count]
         geometry = self.augmentation.draw(count, *self.pairs.size, generator)
         # One copy an epoch instead of five a step keeps the device free of host waits.
         plan = torch.stack([order, *geometry]).to(self.pairs.device)  # (5, count)

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from cadnet.files import read_json, tree_digest
+from cadnet.files import read_json, tree_digest, value_digest
 from cadnet.types import MANIFEST_COLUMNS, SPLITS, UNLABELLED
+
+MERGED_CLASS = "defect"
+"""Name of the one class that all classes of a dataset can be taken as."""
 
 
 class DatasetError(ValueError):
@@ -21,7 +24,8 @@ class PreparedDataset:
     """A prepared dataset, opened with :func:`open_dataset`.
 
     ``manifest`` has one row per sample with paths relative to ``root``; ``classes`` are the K defect classes
-    in mask order 1..K; ``palette`` their RGB colours.
+    in mask order 1..K; ``palette`` their RGB colours. ``merged`` is 0, or the number of classes in the mask
+    files that :meth:`as_one_class` has made one.
     """
 
     root: Path
@@ -29,6 +33,20 @@ class PreparedDataset:
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     manifest: pd.DataFrame
+    merged: int = 0
+
+    @property
+    def mask_classes(self) -> int:
+        """Number of defect classes in the mask files."""
+        return self.merged or self.num_classes
+
+    def as_one_class(self) -> PreparedDataset:
+        """Return the dataset with all its classes as one, :data:`MERGED_CLASS`, in the first one's colour."""
+        manifest = self.manifest.drop(columns=[f"n_{name}" for name in self.classes])
+        manifest[f"n_{MERGED_CLASS}"] = self.manifest[[f"n_{name}" for name in self.classes]].sum(axis=1)
+        return PreparedDataset(
+            self.root, self.name, (MERGED_CLASS,), self.palette[:1], manifest, self.mask_classes
+        )
 
     @property
     def num_classes(self) -> int:
@@ -58,7 +76,8 @@ class PreparedDataset:
     def digest(self) -> str:
         """SHA-256 over the description, the table and the bytes of every file it names."""
         files = [self.root / name for name in ("manifest.csv", "dataset.json", *file_names(self.manifest))]
-        return tree_digest(files, self.root)
+        digest = tree_digest(files, self.root)
+        return value_digest(digest, MERGED_CLASS) if self.merged else digest
 
 
 def open_dataset(root: Path | str) -> PreparedDataset:

@@ -154,6 +154,10 @@ def _paper_rule(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> int:
     if isinstance(module, nn.Conv2d):
         per_output = module.weight[0].numel() + (module.bias is not None)
         return int(output.numel() * per_output)
+    if isinstance(module, nn.ConvTranspose2d):
+        # Each input position is multiplied by the whole kernel; the bias is added at each output.
+        products = inputs[0][:, 0].numel() * module.weight.numel()
+        return int(products + output.numel() * (module.bias is not None))
     if isinstance(module, nn.Linear):
         return int(output.numel() * (module.in_features + (module.bias is not None)))
     if isinstance(module, nn.LayerNorm):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cadnet.config import MethodParams
 from cadnet.losses.contrastive import (
     MARGIN_NG,
     MARGIN_OK,
@@ -67,11 +66,6 @@ class CompositeLoss(nn.Module):
         factors = torch.tensor(balance_factors(class_pixels)) if kind == "ce+bcl" else None
         # Derived from the data, not learnt: it moves with the module but is not part of its weights.
         self.register_buffer("factors", factors, persistent=False)
-
-    @classmethod
-    def from_params(cls, method: MethodParams, class_pixels: Sequence[int]) -> Self:
-        """Build the loss a method declares; ``class_pixels`` are n_1..n_K of its training set."""
-        return cls(method.loss, method.contrastive_weight, class_pixels)
 
     def forward(self, output: SegOutput, mask: Tensor) -> dict[str, Tensor]:
         """Return float32 scalars: "loss" to differentiate, and its unweighted parts detached.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from cadnet.types import IGNORE_INDEX
+from cadnet.types import IGNORE_INDEX, SegOutput
 
 
 def cross_entropy(logits: Tensor, mask: Tensor, ignore_index: int = IGNORE_INDEX) -> Tensor:
@@ -20,6 +20,12 @@ def cross_entropy(logits: Tensor, mask: Tensor, ignore_index: int = IGNORE_INDEX
     with torch.autocast(logits.device.type, enabled=False):
         total = F.cross_entropy(logits.float(), mask, ignore_index=ignore_index, reduction="sum")
         return total / (mask != ignore_index).sum().clamp(min=1)
+
+
+def cross_entropy_map(logits: Tensor, mask: Tensor, ignore_index: int = IGNORE_INDEX) -> Tensor:
+    """Return the cross-entropy of every pixel, float32 (B, H, W), 0 where ignored; arguments as above."""
+    with torch.autocast(logits.device.type, enabled=False):
+        return F.cross_entropy(logits.float(), mask, ignore_index=ignore_index, reduction="none")
 
 
 def dice_loss(logits: Tensor, mask: Tensor, ignore_index: int = IGNORE_INDEX, eps: float = 1e-7) -> Tensor:
@@ -44,3 +50,25 @@ def dice_loss(logits: Tensor, mask: Tensor, ignore_index: int = IGNORE_INDEX, ep
         overlap = (probability * target).sum(dim=(0, 2, 3))  # (K+1,)
         size = (probability + target).sum(dim=(0, 2, 3))
         return (1.0 - (2.0 * overlap / (size + eps)).mean()) * valid.any()
+
+
+def overlap_loss(logits: Tensor, mask: Tensor) -> Tensor:
+    """Return (CE + Dice) / 2, float32: what the compared semi-supervised methods learn labels with.
+
+    Arguments as :func:`dice_loss`. Dice keeps rare defects from drowning in background.
+    """
+    return 0.5 * (cross_entropy(logits, mask) + dice_loss(logits, mask))
+
+
+class OverlapLoss(nn.Module):
+    """:func:`overlap_loss` of a network's output."""
+
+    def forward(self, output: SegOutput, mask: Tensor) -> dict[str, Tensor]:
+        """Return float32 scalars: "loss" to differentiate; "ce" and "dice" detached.
+
+        Args:
+            output: what the network gave.
+            mask: int64 (B, H, W) in {0..K, 255}.
+        """
+        ce, dice = cross_entropy(output.logits, mask), dice_loss(output.logits, mask)
+        return {"loss": 0.5 * (ce + dice), "ce": ce.detach(), "dice": dice.detach()}

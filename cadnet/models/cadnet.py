@@ -14,9 +14,15 @@ from cadnet.models.mit import FeaturePyramid, MiT, MiTVariant
 from cadnet.types import SegOutput
 
 Decoder = Literal["add", "multiply", "none"]
+Head = Literal["softmax", "contrastive"]
 
 DISTANCE_EPS = 1e-6
 """Added to every difference, as in ``F.pairwise_distance``: keeps the gradient finite at equal features."""
+
+THRESHOLD = (0.3 + 2.2) / 2
+"""The contrastive head calls a defect what lies above this. As in the authors' code it is midway between the
+margins of the contrastive loss (paper Eq. 8): tau_ok = 0.3, below which unchanged pixels cost nothing, and
+tau_ng = 2.2, above which changed ones cost nothing."""
 
 
 def distance_map(differences: Sequence[Tensor]) -> Tensor:
@@ -45,9 +51,14 @@ class CADNet(nn.Module):
         encoder: MiT variant.
         drop_path: stochastic depth of the encoder.
         dropout: channel dropout before the classifier.
+        width: channels per level in the head.
+        head: "softmax" (K + 1 free logits) or "contrastive" (the few-label mode, for K = 1): one free channel
+            z, which the contrastive loss can train as it trains the distance. The logits are then THRESHOLD
+            and z, so that the largest says "defect where z > THRESHOLD" and the softmax gives
+            sigmoid(z - THRESHOLD).
 
     Raises:
-        ValueError: an option outside its range.
+        ValueError: an option outside its range, or the contrastive head with more than one class.
     """
 
     def __init__(
@@ -59,8 +70,10 @@ class CADNet(nn.Module):
         drop_path: float = 0.1,
         dropout: float = 0.1,
         width: int = 256,
+        head: Head = "softmax",
     ) -> None:
         super().__init__()
+        _check_head(head, num_classes)
         attention: nn.Module | None
         if decoder == "add":
             attention = AddAttention(width)
@@ -70,8 +83,10 @@ class CADNet(nn.Module):
             attention = None
         else:
             raise ValueError(f"unknown decoder {decoder!r}; choose 'add', 'multiply' or 'none'")
+        self.contrastive = head == "contrastive"
+        outputs = 1 if self.contrastive else num_classes + 1
         self.encoder = MiT(encoder, drop_path)
-        self.head = FusionHead(self.encoder.channels, num_classes + 1, attention, width, dropout)
+        self.head = FusionHead(self.encoder.channels, outputs, attention, width, dropout)
 
     def encode(self, reference: Tensor) -> FeaturePyramid:
         """Encode references (B, 3, H, W) once, for ``forward(image, reference_features=...)``."""
@@ -112,8 +127,21 @@ class CADNet(nn.Module):
             assert reference_features is not None
             differences = _subtract(self.encoder(image), reference_features)
         distance = distance_map(differences)
-        logits = self.head(differences, distance)
-        return SegOutput(resize(logits, image.shape[2:]), distance)
+        logits = resize(self.head(differences, distance), image.shape[2:])
+        if self.contrastive:
+            logits = torch.cat((torch.full_like(logits, THRESHOLD), logits), dim=1)
+        return SegOutput(logits, distance)
+
+
+def _check_head(head: str, num_classes: int) -> None:
+    """Refuse an unknown head, and the contrastive one where it cannot tell the classes apart."""
+    if head not in ("softmax", "contrastive"):
+        raise ValueError(f"unknown head {head!r}; choose 'softmax' or 'contrastive'")
+    if head == "contrastive" and num_classes != 1:
+        raise ValueError(
+            "head 'contrastive' only tells changed from unchanged and needs a dataset of one defect class, "
+            f"got num_classes {num_classes}; merge the classes into one, or choose head 'softmax'"
+        )
 
 
 def _subtract(features: Sequence[Tensor], reference: Sequence[Tensor]) -> list[Tensor]:

@@ -19,6 +19,7 @@ from cadnet.models.pspnet import PSPNet
 from cadnet.models.segformer import SegFormer
 from cadnet.models.smp import SMP_PREFIX, build_smp
 from cadnet.models.tensors import load_encoder_weights
+from cadnet.models.unet import UNet
 
 Constructor = Callable[..., nn.Module]
 
@@ -30,6 +31,7 @@ MODELS: dict[str, Constructor] = {
     "ocrnet": OCRNet,
     "pspnet": PSPNet,
     "segformer": SegFormer,
+    "unet": UNet,
 }
 """Every constructor takes ``num_classes`` and keyword-only options with defaults."""
 

@@ -14,6 +14,7 @@ from cadnet.evaluation.bootstrap import LEVEL, Difference
 from cadnet.reporting.data import MethodRun, by_method
 from cadnet.reporting.plots import (
     INK,
+    MARKERS,
     PAPER_MARK,
     SOFT,
     blank_figure,
@@ -26,7 +27,6 @@ from cadnet.reporting.tables import metric_spread, metric_titles, table_title
 MOST_BARS = 28
 """With more bars than this each class gets one line of dots instead."""
 BETTER, WORSE = "#1d7a46", "#b03a3a"
-_MARKERS = "oDs^vPX<>p*h"
 _WIDTHS = {"group": 3.6, "image": 1.6}
 
 
@@ -140,7 +140,7 @@ def _dots(
     for row, (title, group) in enumerate(groups.items()):
         printed = paper.get(title, {})
         label: str | None = title
-        look: dict[str, Any] = {"color": colours[title], "marker": _MARKERS[row % len(_MARKERS)]}
+        look: dict[str, Any] = {"color": colours[title], "marker": MARKERS[row % len(MARKERS)]}
         for column, metric in enumerate(metrics):
             place = column + (row - (len(groups) - 1) / 2) * step
             ours = metric_spread(group, metric)

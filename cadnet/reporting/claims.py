@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from cadnet.evaluation.bootstrap import Interval
+from cadnet.evaluation.bootstrap import LEVEL, Interval
 from cadnet.reporting.data import MethodRun
 from cadnet.reporting.tables import Spread
 
@@ -55,6 +55,14 @@ def seed_gaps(one: Sequence[MethodRun], other: Sequence[MethodRun], metric: str)
 def interval_text(interval: Interval) -> str:
     """An interval of a difference in points, such as ``25.3 to 34.6``."""
     return f"{points_text(100 * interval.low)} to {points_text(100 * interval.high)}"
+
+
+def evidence_text(gaps: Sequence[float], interval: Interval | None) -> str:
+    """What :func:`decide` is given, as a clause: the interval where there is one, and the seeds."""
+    known = [f"{LEVEL}\u00a0% interval {interval_text(interval)}"] if interval else []
+    ahead = sum(gap > 0 for gap in gaps)
+    known.append(f"ahead on {ahead} of {len(gaps)} common seed{'s' if len(gaps) != 1 else ''}")
+    return ", ".join(known)
 
 
 def points_text(value: float, *, signed: bool = False) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from cadnet.evaluation.bootstrap import LEVEL, Interval
+from cadnet.evaluation.bootstrap import Interval
 from cadnet.reporting.claims import (
     Decision,
     decide,
-    interval_text,
+    evidence_text,
     listed,
     points_text,
     seed_gaps,
@@ -94,14 +94,12 @@ def _against_best(cross: CrossTest, methods: Methods, pair: Pair, hero: str) -> 
         return f"{where}: not defined of {hero} and another method."
     theirs = _iou(methods, other, pair)
     gaps, interval = _evidence(cross, methods, pair, hero, other)
-    behind = [f"{LEVEL}\u00a0% interval {interval_text(interval)}"] if interval else []
-    ahead = sum(gap > 0 for gap in gaps)
-    behind.append(f"ahead on {ahead} of {len(gaps)} common seed{'s' if len(gaps) != 1 else ''}")
     points = points_text(ours.mean - (theirs.mean or 0.0), signed=True)
     why = " and ".join(why_open(gaps, interval))
+    evidence = f"{points} points, {evidence_text(gaps, interval)}"
     return (
         f"{where}: {hero} reaches {value_text(ours)} IoU, the best other method on these images, {other}, "
-        f"{value_text(theirs)}; {points} points, {', '.join(behind)}.{f' No claim: {why}.' if why else ''}"
+        f"{value_text(theirs)}; {evidence}.{f' No claim: {why}.' if why else ''}"
     )
 
 

@@ -168,6 +168,45 @@ class CrossTest:
 
 
 @dataclass(frozen=True, eq=False)
+class FewLabelRun:
+    """One network trained with few labels, scored on all defects as one class.
+
+    ``run`` is scored where its two scores are equal (for CADNet the paper's threshold 1.25);
+    ``threshold`` is the probability in [0, 1] above which a pixel is called a defect when validation images
+    choose it, and ``validated`` what the test gives with that. ``run.history`` may have the columns
+    ``pseudo_precision``, ``pseudo_recall`` (pseudo-labels of the unlabelled images against their hidden
+    truth) and ``disagreement`` (share of pixels on which two predictions differ), each in [0, 1] or NaN.
+    """
+
+    run: MethodRun
+    threshold: float
+    validated: EvaluationResult
+
+
+@dataclass(frozen=True, eq=False)
+class FewLabels:
+    """What each method makes of few labels (paper Table 6, Fig. 12): one defect class, one metric for all.
+
+    ``runs`` by share of the training samples that is labelled, ascending from 0.0 (pre-trained on
+    ``pretrained_on``, no label of ``tested_on`` seen); all methods and seeds in each. ``unlabelled`` is the
+    share that methods of semi-supervised learning see besides. ``combined`` are the titles of methods that
+    the paper did not have. ``differences``: by share and title, the paired bootstrap difference in IoU of
+    :data:`HERO` minus that method. ``overlays`` are the visual sheets.
+    """
+
+    title: str
+    runs: Mapping[float, Sequence[FewLabelRun]]
+    unlabelled: float
+    pretrained_on: str
+    tested_on: str
+    combined: Sequence[str] = ()
+    text: Sequence[str] = ()
+    differences: Mapping[float, Mapping[str, Difference]] = field(default_factory=dict)
+    overlays: Sequence[Picture] = ()
+    links: Sequence[Link] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class ReportData:
     """Everything the page shows; ``scale`` stands in every title, ``generated`` is a readable time."""
 
@@ -181,6 +220,7 @@ class ReportData:
     environment: Mapping[str, str] = field(default_factory=dict)
     studies: Sequence[Study] = ()
     cross: CrossTest | None = None
+    few_labels: FewLabels | None = None
     sections: Sequence[Section] = ()
     links: Sequence[Link] = ()
 

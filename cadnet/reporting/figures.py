@@ -27,6 +27,8 @@ INTERVALS_READ = (
     "tested on, not the luck of a training."
 )
 """How to read a figure of intervals."""
+INTERVAL_UNIT = {"image": "images", "group": "groups of images"}
+"""What is resampled, as the legend calls it where it has no name of its own."""
 FEW_LOSSES = 3
 """Losses of so many methods are shown beside the validation; of more they make a group of their own."""
 

@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 
 from cadnet.files import write_text
 from cadnet.reporting.data import HERO, Picture, ReportData
+from cadnet.reporting.few_label_views import few_label_view
 from cadnet.reporting.pages import page_environment
 from cadnet.reporting.study_views import cross_view, study_view
 from cadnet.reporting.views import dataset_view
@@ -19,8 +20,8 @@ def render_report(data: ReportData) -> str:
     """Return the whole page as HTML.
 
     Raises:
-        ValueError: a dataset without runs, a seed twice, methods with differing classes, or a study whose
-            parts do not fit its runs.
+        ValueError: a dataset without runs, a seed twice, methods with differing classes, a study whose
+            parts do not fit its runs, or few labels scored on other classes than ``defect``.
     """
     environment = page_environment()
     environment.filters["data_uri"] = data_uri
@@ -33,6 +34,7 @@ def render_report(data: ReportData) -> str:
         "views": [dataset_view(report, data.scale) for report in data.datasets],
         "studies": [study_view(study, data.scale) for study in data.studies],
         "cross": None if data.cross is None else cross_view(data.cross, data.scale),
+        "few_labels": None if data.few_labels is None else few_label_view(data.few_labels, data.scale),
     }
     return environment.get_template("report.html.j2").render(data=data, **parts)
 
@@ -61,7 +63,8 @@ def number(value: float | None, digits: int = 1, *, signed: bool = False) -> str
     """Write a number with a true minus sign, or a dash when there is none."""
     if value is None or pd.isna(value):
         return "–"
-    return f"{value:{'+' if signed else ''},.{digits}f}".replace("-", "−")
+    # Rounded first, so that a small negative number is not written as minus zero.
+    return f"{round(value, digits) + 0.0:{'+' if signed else ''},.{digits}f}".replace("-", "−")
 
 
 def frame_table(frame: pd.DataFrame) -> Markup:

@@ -32,8 +32,13 @@ COLOURS = {
     "DANet": "#b8475a",
     "PSPNet": "#8c7a5b",
     "FCN": "#7f8790",
+    "DCT": "#8c7a5b",
+    "UAMT": "#b8475a",
+    "CPS": "#6a9a3b",
+    "UCC": "#8a62a8",
+    "UAPS": "#d97b29",
 }
-"""One colour per method of the paper, the same in every figure."""
+"""One colour per method of the paper, the same in every figure; methods that never meet in one share them."""
 
 FURTHER_COLOURS = ("#1f2a44", "#d4b106", "#58b4e0", "#e08fb9", "#5a3a1e", "#2fb5a5")
 """For methods the paper does not have, in the order they appear; the colour-blind too can tell them apart."""
@@ -41,6 +46,7 @@ FURTHER_COLOURS = ("#1f2a44", "#d4b106", "#58b4e0", "#e08fb9", "#5a3a1e", "#2fb5
 INK, FAINT, SOFT = "#2a3036", "#d9dee3", "#5b6570"
 PAPER_MARK = "paper, at its full scale"
 LEGEND_INSIDE = 4
+MARKERS = "oDs^vPX<>p*h"
 DASHES = ("-", "--", "-.", ":")
 """Of more than :data:`LEGEND_INSIDE` lines: not all readers can tell so many colours apart."""
 
@@ -73,19 +79,39 @@ def figure_png(figure: Figure, dpi: int = 160) -> bytes:
 
 
 def validation_figure(runs: Sequence[MethodRun], scale: str) -> Figure:
-    """Validation mIoU in % over epochs: the mean of a method's seeds, and each seed faintly behind it."""
-    figure, axes = blank_figure(table_title("Validation mIoU", scale, runs))
+    """Validation mIoU in % over epochs; see :func:`history_figure`."""
+    title = table_title("Validation mIoU", scale, runs)
+    return history_figure(runs, "val_miou", title, "mIoU over defect classes (%)")
+
+
+def history_figure(
+    runs: Sequence[MethodRun],
+    column: str,
+    title: str,
+    label: str,
+    looks: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Figure:
+    """A share over epochs, in %: the mean of a method's seeds, and each seed faintly behind it.
+
+    Args:
+        runs: those without a history are left out.
+        column: of the histories, in [0, 1], NaN where not known.
+        title: as for all figures; in brackets scale and seeds.
+        label: of the upright axis.
+        looks: ``color`` and further properties of each method's line; :func:`method_lines` when not given.
+    """
+    figure, axes = blank_figure(title)
     groups = by_method(runs)
-    looks = method_lines(list(groups))
-    for title, group in groups.items():
-        seeds = [_column(run.history, "val_miou") for run in group if run.history is not None]
+    looks = looks or method_lines(list(groups))
+    for name, group in groups.items():
+        seeds = [_column(run.history, column) for run in group if run.history is not None]
         if len(seeds) > 1:
             for values in seeds:
-                axes.plot(values.index, 100 * values, color=looks[title]["color"], alpha=0.25, linewidth=0.8)
+                axes.plot(values.index, 100 * values, color=looks[name]["color"], alpha=0.25, linewidth=0.8)
         if seeds:
             mean = pd.concat(seeds, axis=1).mean(axis=1)
-            axes.plot(mean.index, 100 * mean, label=title, **looks[title], **_marks(len(mean)))
-    axes.set(xlabel="epoch", ylabel="mIoU over defect classes (%)")
+            axes.plot(mean.index, 100 * mean, label=name, **looks[name], **_marks(len(mean)))
+    axes.set(xlabel="epoch", ylabel=label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(bottom=0)
     _legend(axes, loc="lower right")

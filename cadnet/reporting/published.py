@@ -55,6 +55,12 @@ def published_ablation(titles: Mapping[tuple[bool, bool, bool, bool], str]) -> p
     return table[table.index.notna()].drop(columns=["cel", "cl", "bcl", "cad"])
 
 
+def published_few_labels() -> pd.DataFrame:
+    """Table 6 indexed by method, in percent: ``iou_<share>, fscore_<share>``, shares of labels in percent."""
+    table = load_published("table6_semi_supervised").set_index("method")
+    return table.rename(columns=lambda name: str(name).replace("miou_", "iou_", 1))
+
+
 def published_rows(
     published: str | pd.DataFrame | None, titles: Iterable[str], class_names: Sequence[str]
 ) -> dict[str, dict[str, float]]:

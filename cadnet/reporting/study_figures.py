@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 
@@ -14,7 +13,8 @@ from cadnet.evaluation.bootstrap import LEVEL
 from cadnet.reporting.comparison import best_validation
 from cadnet.reporting.cross import MERGED, Pair, cross_methods, cross_pairs, cross_title, pair_words
 from cadnet.reporting.data import HERO, CrossTest, MethodRun, Picture, Study
-from cadnet.reporting.figures import INTERVALS_READ, FigureGroup, interval_picture, iou_figures
+from cadnet.reporting.figures import INTERVAL_UNIT, INTERVALS_READ, FigureGroup, interval_picture, iou_figures
+from cadnet.reporting.lines import seeded_line
 from cadnet.reporting.plots import COLOURS, INK, SOFT, blank_figure, figure_png, legend_below
 from cadnet.reporting.studies import study_rows, variant_name
 from cadnet.reporting.study_finding import chosen_by_validation
@@ -31,7 +31,6 @@ _RING: dict[str, Any] = {
     "marker": "o", "markersize": 13, "markerfacecolor": "none", "markeredgecolor": INK, "linestyle": "none",
 }  # fmt: skip
 _NUMBER: dict[str, Any] = {"va": "center", "fontsize": 7, "color": INK, "annotation_clip": False}
-_UNIT = {"image": "images", "group": "groups of images"}
 
 
 def study_figures(study: Study, scale: str) -> tuple[FigureGroup, ...]:
@@ -52,7 +51,9 @@ def study_figures(study: Study, scale: str) -> tuple[FigureGroup, ...]:
         title = table_title(f"{study.base} against each variant", scale, study.runs)
         at = "" if study.axis is None else "at "
         shown_as = {at + variant_name(study, title): one for title, one in known.items()}
-        pictures.append(interval_picture(shown_as, title, f"mIoU of {study.base} minus the other's", _UNIT))
+        pictures.append(
+            interval_picture(shown_as, title, f"mIoU of {study.base} minus the other's", INTERVAL_UNIT)
+        )
         caption += f" Differences come with {LEVEL} % intervals of paired resamples. {INTERVALS_READ}"
     return (FigureGroup(study.name, tuple(pictures), caption),)
 
@@ -78,7 +79,7 @@ def axis_figure(study: Study, scale: str) -> Figure:
     for name, colour, mark, seen in (("test", COLOURS[HERO], "o", False), ("validation", SOFT, "s", True)):
         scores = [_miou(groups[title], validation=seen) for title in ordered]
         known += [value for row in scores for value in row]
-        _seeded_line(axes, places, scores, zero, {"color": colour, "marker": mark, "label": name})
+        seeded_line(axes, places, scores, {"color": colour, "marker": mark, "label": name}, zero=zero)
     for title, place in zip(ordered, places, strict=True):
         ours = spread(_miou(groups[title], validation=False)).mean
         if title in chosen and ours is not None:
@@ -167,31 +168,6 @@ def _colours(titles: Sequence[str], base: str) -> dict[str, str]:
     steps = np.linspace(0, 1, max(len(others), 2))
     ramp = {title: to_hex(_RAMP(step)) for title, step in zip(others, steps, strict=False)}
     return {title: ramp.get(title, COLOURS[HERO]) for title in titles}
-
-
-def _seeded_line(
-    axes: Axes,
-    places: Sequence[float],
-    scores: Sequence[Sequence[float]],
-    zero: bool,
-    look: Mapping[str, Any],
-) -> None:
-    """A line through means with whiskers, and single seeds behind it; dotted up to a 0 that stands apart."""
-    drawn = [(place, spread(row), row) for place, row in zip(places, scores, strict=True) if row]
-    if not drawn:
-        return
-    at = [place for place, _, _ in drawn]
-    means = [value.mean or 0.0 for _, value, _ in drawn]
-    start = 1 if zero and at[0] == places[0] else 0
-    axes.plot(at[start:], means[start:], linewidth=1.6, **look)
-    if start:
-        axes.plot(at[:2], means[:2], ":", color=look["color"], marker=look["marker"], linewidth=1.6)
-    for place, value, _ in drawn:
-        if value.mean is not None and value.std is not None:
-            axes.errorbar(place, value.mean, value.std, color=look["color"], capsize=3, linewidth=1.2)
-    for place, _, row in drawn:
-        if len(row) > 1:
-            axes.plot([place] * len(row), row, ".", color=look["color"], alpha=0.35, markersize=6)
 
 
 def _miou(runs: Sequence[MethodRun], *, validation: bool) -> list[float]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from cadnet.evaluation.bootstrap import LEVEL
 from cadnet.reporting.claims import (
     MIN_SEEDS,
     Decision,
     decide,
-    interval_text,
+    evidence_text,
     listed,
     points_text,
     seeds_word,
@@ -94,9 +93,8 @@ def _row_sentence(study: Study, title: str, gap: Gap, why: Sequence[str]) -> str
         what = f"{variant_name(study, study.base)} ({study.base}) against {variant_name(study, title)}"
     if gap.points is None:
         return f"{what}: mIoU is not defined."
-    interval = [f"{LEVEL}\u00a0% interval {interval_text(gap.interval)}"] if gap.interval else []
-    ahead = f"ahead on {gap.ahead} of {len(gap.gaps)} common seed{'s' if len(gap.gaps) != 1 else ''}"
-    said = f"{what}: {points_text(gap.points, signed=True)} points of mIoU, {', '.join([*interval, ahead])}."
+    evidence = evidence_text(gap.gaps, gap.interval)
+    said = f"{what}: {points_text(gap.points, signed=True)} points of mIoU, {evidence}."
     return f"{said} No claim: {' and '.join(why)}." if why else said
 
 

@@ -20,6 +20,9 @@ MEANS = {"miou": "mIoU", "macc": "mAcc", "mfscore": "mFscore"}
 COSTS = {"params_m": "Params (M)", "gmacs": "GMACs"}
 """Columns of cost and how they are written."""
 
+PARTS = ("", "_std", "_paper", "_diff")
+"""What the columns of one number end with: mean and deviation over seeds, the paper's, ours minus it."""
+
 BASIS = "Percent, pooled over the test images, means over defect classes only"
 
 
@@ -80,10 +83,7 @@ def results_table(
         printed = paper.get(title, {})
         row: dict[str, Any] = {"method": title, "seeds": len(group), "scale": scale}
         for metric in metric_titles(classes):
-            ours = metric_spread(group, metric)
-            theirs = printed.get(metric)
-            row |= {metric: ours.mean, f"{metric}_std": ours.std, f"{metric}_paper": theirs}
-            row[f"{metric}_diff"] = None if ours.mean is None or theirs is None else ours.mean - theirs
+            row |= beside_paper(metric, metric_spread(group, metric), printed.get(metric))
         size = group[0].efficiency
         row |= {"params_m": size.params_m, "gmacs": size.gmacs_paper}
         row |= {"params_m_paper": printed.get("params_m"), "gmacs_paper": printed.get("gmacs")}
@@ -91,6 +91,13 @@ def results_table(
     table = pd.DataFrame(rows)
     numbers = [column for column in table if column not in ("method", "seeds", "scale")]
     return table.astype(dict.fromkeys(numbers, float))
+
+
+def beside_paper(column: str, ours: Spread, paper: float | None) -> dict[str, float | None]:
+    """The columns of one number: ``<column>``, its deviation, the paper's number, and ours minus it."""
+    difference = None if ours.mean is None or paper is None else ours.mean - paper
+    values = (ours.mean, ours.std, paper, difference)
+    return {f"{column}{part}": value for part, value in zip(PARTS, values, strict=True)}
 
 
 def table_title(what: str, scale: str, runs: Sequence[MethodRun]) -> str:
@@ -116,9 +123,13 @@ def results_markdown(
 
 def result_cells(record: Mapping[Hashable, Any], metrics: Iterable[str]) -> list[str]:
     """Cells of ``metrics`` and of :data:`COSTS` in one row of a results table, for markdown."""
-    parts = ("", "_std", "_paper", "_diff")
-    cells = [markdown_cell(*(record[f"{metric}{part}"] for part in parts)) for metric in metrics]
+    cells = [number_cell(record, metric) for metric in metrics]
     return cells + [markdown_cell(record[cost], None, record[f"{cost}_paper"]) for cost in COSTS]
+
+
+def number_cell(record: Mapping[Hashable, Any], column: str) -> str:
+    """The cell of one number for markdown, with what the row has of its :data:`PARTS`."""
+    return markdown_cell(*(record.get(f"{column}{part}") for part in PARTS))
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -134,7 +145,7 @@ def markdown_cell(
     if not _missing(std):
         text += f" ± {std:.2f}"
     if not _missing(paper):
-        text += f" ({paper:.2f})" if _missing(diff) else f" ({paper:.2f}, {diff:+.2f})"
+        text += f" ({paper:.2f})" if _missing(diff) else f" ({paper:.2f}, {round(diff or 0.0, 2) + 0.0:+.2f})"
     return text
 
 

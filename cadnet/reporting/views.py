@@ -18,7 +18,7 @@ from cadnet.reporting.figures import (
     iou_figures,
     training_figures,
 )
-from cadnet.reporting.tables import MEANS, Spread, metric_spread, metric_titles, results_table
+from cadnet.reporting.tables import MEANS, PARTS, Spread, metric_spread, metric_titles, results_table
 from cadnet.reporting.verdict import Verdict, verdict
 
 WIDE = 6
@@ -130,13 +130,13 @@ def dataset_view(report: DatasetReport, scale: str) -> DatasetView:
 
 
 def result_rows(table: pd.DataFrame, metrics: Sequence[str]) -> tuple[tuple[str, int, tuple[Cell, ...]], ...]:
-    """Title, seeds and a cell per metric of each row of a results table."""
+    """Title, seeds and a cell per metric of each row of a table, with what columns it has of each."""
     best = {metric: table[metric].max() for metric in metrics}
     rows = []
     for record in table.to_dict("records"):
         cells = []
         for metric in metrics:
-            values = [record[metric + part] for part in ("", "_std", "_paper", "_diff")]
+            values = [record.get(metric + part) for part in PARTS]
             known = [None if pd.isna(value) else float(value) for value in values]
             ours, std, paper, diff = known
             leads = len(table) > 1 and record[metric] == best[metric]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint, RichProgressBar
-from torch import nn
 
+from cadnet.training.learner import Learner
 from cadnet.training.task import Epoch, SegmentationTask
 
 MONITOR = "val_miou"
@@ -43,7 +43,7 @@ class EpochEnd(Checkpoint):
     def __init__(
         self,
         state_path: Path,
-        save_best: Callable[[nn.Module, Epoch], None],
+        save_best: Callable[[Learner, Epoch], None],
         on_epoch: Callable[[Epoch], None] | None,
     ) -> None:
         self.state_path, self.save_best, self.on_epoch = state_path, save_best, on_epoch
@@ -54,7 +54,7 @@ class EpochEnd(Checkpoint):
         row = pl_module.history[-1]
         if trainer.is_global_zero:
             if best_epoch(pl_module.history) is row:
-                self.save_best(pl_module.model, row)
+                self.save_best(pl_module.learner, row)
             if self.on_epoch is not None:
                 self.on_epoch(row)
         trainer.save_checkpoint(self.state_path)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import lightning as L
 import torch
+from torch import Tensor
 
 from cadnet.config import TrainParams
 from cadnet.datasets.augment import Augmentation
@@ -33,25 +34,26 @@ class PairData(L.LightningDataModule):
 
     def train_dataloader(self) -> TrainBatches:
         """Shuffled, augmented batches of this process."""
+        return self.batches(self.pairs("train"), self.seed)
+
+    def batches(
+        self, pairs: DevicePairs, seed: int, rows: Tensor | None = None, steps: int = 0
+    ) -> TrainBatches:
+        """Shuffled, augmented batches of this process; see :class:`~cadnet.datasets.device.TrainBatches`."""
         trainer = self.trainer
         assert trainer is not None
         augmentation = Augmentation(self.params.crop, self.params.flip, self.params.photometric)
-        return TrainBatches(
-            self._pairs("train"),
-            augmentation,
-            self.params.batch_size,
-            self.seed,
-            trainer.global_rank,
-            trainer.world_size,
-        )
+        ranks = trainer.global_rank, trainer.world_size
+        return TrainBatches(pairs, augmentation, self.params.batch_size, seed, *ranks, rows=rows, steps=steps)
 
     def val_dataloader(self) -> EvalBatches:
         """Whole pairs of this process."""
         trainer = self.trainer
         assert trainer is not None
-        return EvalBatches(self._pairs("val"), EVAL_BATCH, trainer.global_rank, trainer.world_size)
+        return EvalBatches(self.pairs("val"), EVAL_BATCH, trainer.global_rank, trainer.world_size)
 
-    def _pairs(self, split: str) -> DevicePairs:
+    def pairs(self, split: str) -> DevicePairs:
+        """A split on this process's device, where it fits."""
         assert self.trainer is not None
         decoded = decode_split(self.dataset, split, self.cache)
         return DevicePairs(decoded, fitting_device(decoded, self.trainer.strategy.root_device))

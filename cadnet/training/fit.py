@@ -1,4 +1,4 @@
-"""Training one cell of the grid: a method on a dataset with a seed."""
+"""Training one cell of a grid, whatever it learns from."""
 
 from __future__ import annotations
 
@@ -13,27 +13,15 @@ import lightning as L
 import torch
 from torch import nn
 
-from cadnet.config import MethodParams, TrainParams
-from cadnet.datasets.manifest import PreparedDataset
-from cadnet.losses.composite import CompositeLoss
-from cadnet.models.factory import build_model
+from cadnet.config import TrainParams
 from cadnet.models.weights import save_weights
 from cadnet.training.callbacks import EpochEnd, best_epoch, progress_callback
 from cadnet.training.checkpoints import SafetensorsIO
-from cadnet.training.data import PairData
+from cadnet.training.learner import Learner
+from cadnet.training.plan import Job, TrainingPlan, recipe_of
 from cadnet.training.task import Epoch, SegmentationTask
 
 STATE_FILE = "state.safetensors"
-
-
-@dataclass(frozen=True)
-class TrainingJob:
-    """What is trained: a method on a prepared dataset with a seed."""
-
-    dataset: PreparedDataset
-    method: MethodParams
-    train: TrainParams
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -47,7 +35,7 @@ class FitResult:
 
 
 def fit(
-    job: TrainingJob,
+    job: Job,
     work: Path | str,
     cache: Path | str,
     on_epoch: Callable[[Epoch], None] | None = None,
@@ -66,30 +54,39 @@ def fit(
     work, cache = Path(work), Path(cache)
     work.mkdir(parents=True, exist_ok=True)
     _quiet()
-    task = _build_task(job)
+    plan = job.plan(cache)
+    task = _build_task(job, plan)
 
-    def save_best(model: nn.Module, row: Epoch) -> None:
-        save_weights(
-            work,
-            model,
-            name=job.method.model,
-            num_classes=job.dataset.num_classes,
-            options=job.method.options,
-            class_names=job.dataset.classes,
-            metadata={"best": _scores(row), **(metadata or {})},
-        )
+    def save_best(learner: Learner, row: Epoch) -> None:
+        about = {"best": _scores(row), **(metadata or {})}
+        # The companions first: weights of an epoch are complete once the main ones are there.
+        for name, network in learner.companions().items():
+            _save(work / name, network, job, about)
+        _save(work, learner.network, job, about)
 
     state = work / STATE_FILE
-    trainer = _build_trainer(job.train, [progress_callback(), EpochEnd(state, save_best, on_epoch)])
-    data = PairData(job.dataset, job.train, job.seed, cache)
-    trainer.fit(task, datamodule=data, ckpt_path=state if state.is_file() else None)
+    callbacks = [progress_callback(), EpochEnd(state, save_best, on_epoch)]
+    trainer = _build_trainer(job.train, plan.epochs, callbacks)
+    trainer.fit(task, datamodule=plan.data, ckpt_path=state if state.is_file() else None)
     best = best_epoch(task.history)
     if best is None:
         raise ValueError(
-            f"no epoch was validated: train.epochs is {job.train.epochs} and train.validate_every "
+            f"no epoch was validated: there are {plan.epochs} epochs and train.validate_every "
             f"{job.train.validate_every}; validate at least once"
         )
     return FitResult(task.history, best, task.resumed_epochs)
+
+
+def _save(folder: Path, network: nn.Module, job: Job, about: dict[str, Any]) -> None:
+    save_weights(
+        folder,
+        network,
+        name=job.method.model,
+        num_classes=job.dataset.num_classes,
+        options=job.method.options,
+        class_names=job.dataset.classes,
+        metadata=about,
+    )
 
 
 def _scores(row: Epoch) -> Epoch:
@@ -97,26 +94,18 @@ def _scores(row: Epoch) -> Epoch:
     return {name: value for name, value in row.items() if name == "epoch" or name.startswith("val_")}
 
 
-def _build_task(job: TrainingJob) -> SegmentationTask:
-    dataset, method, params = job.dataset, job.method, job.train
-    torch.manual_seed(job.seed)
-    model = build_model(
-        method.model, dataset.num_classes, encoder_weights=params.encoder_weights, **method.options
-    )
-    if params.compile:
-        model.compile()
+def _build_task(job: Job, plan: TrainingPlan) -> SegmentationTask:
     return SegmentationTask(
-        model,
-        CompositeLoss.from_params(method, dataset.class_pixels("train")),
-        params.recipes[method.recipe],
-        dataset.classes,
-        params.batch_size,
-        total_steps=params.epochs * (len(dataset.split("train")) // params.batch_size),
+        plan.learner,
+        recipe_of(job),
+        job.dataset.classes,
+        job.train.batch_size,
+        total_steps=plan.epochs * plan.steps,
         seed=job.seed,
     )
 
 
-def _build_trainer(params: TrainParams, callbacks: list[L.Callback]) -> L.Trainer:
+def _build_trainer(params: TrainParams, epochs: int, callbacks: list[L.Callback]) -> L.Trainer:
     on_gpu = torch.cuda.is_available()
     available = torch.cuda.device_count() if on_gpu else 1
     devices = available if params.devices == "auto" else int(params.devices)
@@ -129,7 +118,7 @@ def _build_trainer(params: TrainParams, callbacks: list[L.Callback]) -> L.Traine
         strategy="ddp" if devices > 1 else "auto",
         sync_batchnorm=on_gpu and devices > 1,
         precision="bf16-mixed" if bf16 else "32-true",
-        max_epochs=params.epochs,
+        max_epochs=epochs,
         check_val_every_n_epoch=params.validate_every,
         gradient_clip_val=params.gradient_clip or None,
         num_sanity_val_steps=0,
@@ -144,6 +133,7 @@ def _build_trainer(params: TrainParams, callbacks: list[L.Callback]) -> L.Traine
 
 
 def _quiet() -> None:
-    """Silence advice that does not apply: batches come from the device, not from a DataLoader."""
+    """Silence advice that does not apply: batches come from the device, and teachers stand still."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=r".*(num_workers|logging interval|isinstance\(treespec).*")
+    advice = r".*(num_workers|logging interval|isinstance\(treespec|in eval mode at the start).*"
+    warnings.filterwarnings("ignore", message=advice)

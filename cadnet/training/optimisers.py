@@ -11,6 +11,9 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from cadnet.config import Recipe
 
+ENCODERS = {"encoder", "backbone"}
+"""What networks call the part that is not their head."""
+
 
 def parameter_groups(model: nn.Module, lr: float, weight_decay: float, head_multiplier: float) -> list[dict]:
     """Split trainable parameters by decay (matrices and kernels only) and by encoder / head.
@@ -20,7 +23,7 @@ def parameter_groups(model: nn.Module, lr: float, weight_decay: float, head_mult
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            key = (name.startswith(("encoder.", "backbone.")), parameter.ndim > 1)
+            key = (not ENCODERS.isdisjoint(name.split(".")), parameter.ndim > 1)
             groups.setdefault(key, []).append(parameter)
     return [
         {

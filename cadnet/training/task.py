@@ -8,13 +8,13 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cadnet.config import Recipe
 from cadnet.evaluation.counts import CountAccumulator, Counts
 from cadnet.evaluation.metrics import segmentation_metrics
-from cadnet.losses.composite import CompositeLoss
 from cadnet.training.checkpoints import rng_for_epoch
+from cadnet.training.learner import Learner, Outcome
 from cadnet.training.optimisers import build_optimizer, build_scheduler, learning_rates
 from cadnet.types import PairBatch, SegOutput
 
@@ -31,15 +31,14 @@ def validation_metrics(pooled: np.ndarray, class_names: tuple[str, ...]) -> dict
 
 
 class SegmentationTask(L.LightningModule):
-    """Supervised training of any network of :func:`cadnet.models.factory.build_model`.
+    """Training of any learner, supervised or not.
 
     Losses are summed on the device and read once an epoch, so no step waits for the host.
     """
 
     def __init__(
         self,
-        model: nn.Module,
-        loss: CompositeLoss,
+        learner: Learner,
         recipe: Recipe,
         class_names: tuple[str, ...],
         batch_size: int,
@@ -47,12 +46,13 @@ class SegmentationTask(L.LightningModule):
         seed: int,
     ) -> None:
         super().__init__()
-        self.model, self.loss, self.recipe = model, loss, recipe
+        self.learner, self.recipe = learner, recipe
         self.class_names, self.batch_size = class_names, batch_size
         self.total_steps, self.seed = total_steps, seed
         self.history: list[Epoch] = []
         self.resumed_epochs = 0
         self._sums: dict[str, Tensor] = {}
+        self._tallies: dict[str, Tensor] = {}
         self._steps = 0
         self._started = 0.0
         self._train_seconds = 0.0
@@ -61,24 +61,30 @@ class SegmentationTask(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Optimiser and per-step schedule of the recipe."""
-        optimizer = build_optimizer(self.model, self.recipe, self.batch_size)
+        optimizer = build_optimizer(self.learner, self.recipe, self.batch_size)
         scheduler = build_scheduler(optimizer, self.recipe, self.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_train_epoch_start(self) -> None:
         """Reset the sums and make the epoch's randomness a function of its number."""
         rng_for_epoch(self.seed, self.current_epoch)
-        self._sums, self._steps, self._started = {}, 0, time.perf_counter()
-        self._validation = {}
+        self._sums, self._tallies, self._validation = {}, {}, {}
+        self._steps, self._started = 0, time.perf_counter()
 
     def training_step(self, batch: PairBatch, _batch_index: int) -> Tensor:
-        """Forward, loss, and on-device bookkeeping."""
-        output: SegOutput = self.model(batch.image, batch.reference)
-        parts = self.loss(output, batch.mask)
-        for name, value in parts.items():
+        """Losses, and on-device bookkeeping."""
+        outcome: Outcome = self.learner(batch, self.global_step / self.total_steps)
+        for name, value in outcome.parts.items():
             self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value.detach()
+        for name, pair in outcome.tallies.items():
+            tally = torch.stack([number.detach().double() for number in pair])
+            self._tallies[name] = self._tallies.get(name, torch.zeros_like(tally)) + tally
         self._steps += 1
-        return parts["loss"]
+        return outcome.parts["loss"]
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Let the learner follow; Lightning has counted the step already."""
+        self.learner.after_step(self.global_step - 1)
 
     def on_validation_epoch_start(self) -> None:
         """Start counting."""
@@ -88,7 +94,7 @@ class SegmentationTask(L.LightningModule):
     def validation_step(self, batch: PairBatch, _batch_index: int) -> None:
         """Count one batch on the device."""
         assert self._counts is not None
-        output: SegOutput = self.model(batch.image, batch.reference)
+        output: SegOutput = self.learner.network(batch.image, batch.reference)
         self._counts.update(output.logits, batch.mask, batch.index)
 
     def on_validation_epoch_end(self) -> None:
@@ -106,8 +112,10 @@ class SegmentationTask(L.LightningModule):
         means = {name: reduce(total / self._steps, reduce_op="mean") for name, total in self._sums.items()}
         optimizer = self.optimizers()
         seconds = self._train_seconds if self._validation else time.perf_counter() - self._started
+        shares = {name: reduce(tally, reduce_op="sum") for name, tally in self._tallies.items()}
         row: Epoch = {"epoch": self.current_epoch + 1}
         row |= {"loss" if k == "loss" else f"loss_{k}": float(v) for k, v in means.items()}
+        row |= {name: float(count / total) if total else None for name, (count, total) in shares.items()}
         row["lr"] = max(learning_rates(optimizer))  # type: ignore[arg-type]
         row["train_seconds"] = round(seconds, 3)
         row["pairs_per_second"] = round(self._steps * self.batch_size / max(seconds, 1e-9), 2)

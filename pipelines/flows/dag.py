@@ -26,9 +26,17 @@ class Graph:
     """The ``.dvc`` files that track what stages read."""
 
 
+TRAININGS = frozenset({"train", "pretrain", "finetune"})
+"""Modules of stages that train a network."""
+
+
 def stage_kind(stage: str) -> str:
-    """Return what sort of work a stage does: ``train`` for ``train@...`` and for ``train-ablation@...``."""
-    return stage.split("@")[0].split("-")[0]
+    """Return what sort of work a stage does.
+
+    ``train`` for ``train@...``, for ``train-ablation@...`` and for all others of :data:`TRAININGS`.
+    """
+    module = stage.split("@")[0].split("-")[0]
+    return "train" if module in TRAININGS else module
 
 
 def read_graph(root: Path) -> Graph:

@@ -23,14 +23,15 @@ def run_stage(body: Callable[[], None]) -> None:
         raise SystemExit(1) from error
 
 
-def parse_cell(description: str, *, cross: bool = False) -> CellName:
-    """Read --dataset, --method and --seed, and with ``cross`` --test."""
+def parse_cell(description: str, *, scored: bool = False) -> CellName:
+    """Read --dataset, --method and --seed, and with ``scored`` --test and --fraction."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--method", required=True)
     parser.add_argument("--seed", required=True, type=int)
-    if cross:
+    if scored:
         parser.add_argument("--test", default="", help="dataset to score on, if not the one trained on")
+        parser.add_argument("--fraction", type=float, help="labelled share of a cell of the few-label grid")
     return CellName(**vars(parser.parse_args()))
 
 

@@ -16,7 +16,8 @@ from cadnet.reporting.data import Efficiency, MethodRun
 from cadnet.tracking import open_tracker
 from cadnet.tracking.cells import TAG_FINGERPRINT
 from pipelines.cells import CellName, dataset_folder, tracked
-from pipelines.stages.evaluate import SPLIT, read_counts, scored_fingerprint
+from pipelines.stages.evaluate import SPLIT, scored_fingerprint
+from pipelines.stages.scoring import read_counts
 
 
 def heading(name: str, params: DatasetParams) -> tuple[str, str | None]:

@@ -12,7 +12,8 @@ from cadnet.config import ProjectParams, load_params
 from cadnet.datasets.manifest import open_dataset
 from cadnet.reporting.comparison import compare_methods
 from cadnet.reporting.cross import cross_table
-from cadnet.reporting.data import CrossTest, DatasetReport, Link, ReportData, Study
+from cadnet.reporting.data import CrossTest, DatasetReport, FewLabels, Link, ReportData, Study
+from cadnet.reporting.few_labels import few_label_table
 from cadnet.reporting.html import write_report
 from cadnet.reporting.studies import study_table
 from cadnet.reporting.tables import differing_settings, results_table
@@ -26,17 +27,21 @@ from pipelines.cells import (
     cells,
     cross_cells,
     dataset_folder,
+    semi_cells,
     tracked,
 )
 from pipelines.stages.command import run_stage
+from pipelines.stages.few_labels import few_labels
 from pipelines.stages.method_runs import heading, method_runs, part_titles, scored_counts
 from pipelines.stages.report_files import (
     CROSS,
+    FEW_LABELS,
     intervals_name,
     study_name,
     table_links,
     write_cross_files,
     write_dataset_files,
+    write_few_label_files,
     write_study_files,
 )
 from pipelines.stages.report_tracking import ExperimentRecord, track_report
@@ -60,8 +65,12 @@ def report(params: ProjectParams) -> None:
     cross = cross_test(params)
     if cross is not None:
         cross = write_cross_files(cross, scale)
-    write_report(_page(params, list(datasets.values()), studies, cross), REPORTS / "index.html")
-    track_report(_records(params, datasets, studies, cross), scale)
+    few = few_labels(params)
+    if few is not None:
+        few = write_few_label_files(few, scale)
+    page = _page(params, list(datasets.values()), studies, cross, few)
+    write_report(page, REPORTS / "index.html")
+    track_report(_records(params, datasets, studies, page), scale)
 
 
 def _dataset_report(name: str, params: ProjectParams) -> DatasetReport:
@@ -114,6 +123,7 @@ def _page(
     datasets: Sequence[DatasetReport],
     studies: Mapping[str, Sequence[Study]],
     cross: CrossTest | None,
+    few: FewLabels | None,
 ) -> ReportData:
     provenance = collect_provenance(".")
     environment = {
@@ -130,6 +140,7 @@ def _page(
         environment=environment,
         studies=[study for found in studies.values() for study in found],
         cross=cross,
+        few_labels=few,
         sections=[] if search is None else [search],
     )
 
@@ -138,7 +149,7 @@ def _records(
     params: ProjectParams,
     datasets: Mapping[str, DatasetReport],
     studies: Mapping[str, Sequence[Study]],
-    cross: CrossTest | None,
+    page: ReportData,
 ) -> list[ExperimentRecord]:
     """What the parent run of each experiment receives: its own tables and plots."""
     scale = params.run.scale
@@ -155,11 +166,16 @@ def _records(
             experiment = _experiment(params, ablation_cells(params), name)
             table = study_table(found[0], scale)
             records.append(ExperimentRecord(experiment, name, table, list(runs.values()), names, names))
-    if cross is not None:
+    if (cross := page.cross) is not None:
         table, runs_there = cross_table(cross, scale), [run for part in cross.runs.values() for run in part]
         for name in params.cross.datasets:
             experiment = _experiment(params, cross_cells(params), name)
             records.append(ExperimentRecord(experiment, name, table, runs_there, [CROSS], [CROSS]))
+    if (few := page.few_labels) is not None:
+        name, grid = params.semi.dataset, semi_cells(params)
+        there = [one.run for part in few.runs.values() for one in part]
+        table, files = few_label_table(few, scale), [FEW_LABELS]
+        records.append(ExperimentRecord(_experiment(params, grid, name), name, table, there, files, files))
     return records
 
 

@@ -8,7 +8,9 @@ from dataclasses import replace
 from cadnet.files import write_bytes
 from cadnet.reporting.comparison import interval_table
 from cadnet.reporting.cross import cross_markdown, cross_table
-from cadnet.reporting.data import CrossTest, DatasetReport, Link, Picture, Study, by_method
+from cadnet.reporting.data import CrossTest, DatasetReport, FewLabels, Link, Picture, Study, by_method
+from cadnet.reporting.few_label_figures import few_label_figures
+from cadnet.reporting.few_labels import few_label_markdown, few_label_table
 from cadnet.reporting.figures import (
     FigureGroup,
     curve_figures,
@@ -23,6 +25,8 @@ from pipelines.cells import REPORTS
 
 CROSS = "cross"
 """Name of the cross-tests' table and plots."""
+FEW_LABELS = "few-labels"
+"""Name of the few-label grid's table and plots."""
 
 
 def study_name(dataset: str, study: Study) -> str:
@@ -70,6 +74,15 @@ def write_cross_files(cross: CrossTest, scale: str) -> CrossTest:
     write_table(REPORTS / "tables" / CROSS, cross_table(cross, scale), cross_markdown(cross, scale))
     _write_pictures(CROSS, CROSS, _drawn(cross_figures(cross, scale)))
     return replace(cross, links=table_links(CROSS))
+
+
+def write_few_label_files(few: FewLabels, scale: str) -> FewLabels:
+    """Write the few-label grid's table and plots; returns it with links to these."""
+    table, markdown = few_label_table(few, scale), few_label_markdown(few, scale)
+    write_table(REPORTS / "tables" / FEW_LABELS, table, markdown)
+    _write_pictures(FEW_LABELS, FEW_LABELS, _drawn(few_label_figures(few, scale)))
+    _write_pictures(FEW_LABELS, "overlays", few.overlays)
+    return replace(few, links=table_links(FEW_LABELS))
 
 
 def _drawn(groups: Iterable[FigureGroup]) -> list[Picture]:

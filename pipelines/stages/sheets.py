@@ -19,7 +19,8 @@ from cadnet.reporting.maps import LEGEND, MapRow, map_png
 from cadnet.reporting.overlays import SheetRow, comparison_png
 from cadnet.types import BACKGROUND
 from pipelines.cells import CACHE, CellName
-from pipelines.stages.evaluate import SPLIT, read_counts
+from pipelines.stages.evaluate import SPLIT
+from pipelines.stages.scoring import read_counts
 
 
 class Prediction(NamedTuple):
@@ -42,10 +43,10 @@ class SamplePictures(NamedTuple):
 
 
 def sample_pictures(
-    dataset: PreparedDataset, cells: Sequence[CellName], params: ProjectParams
+    dataset: PreparedDataset, cells: Sequence[CellName], params: ProjectParams, what: str = "test samples"
 ) -> SamplePictures:
-    """Draw test samples of ``dataset`` with the methods at the first seed."""
-    seed = params.run.seeds[0]
+    """Draw test samples of ``dataset`` with the methods of ``cells`` at their first seed."""
+    seed = cells[0].seed
     shown = {params.methods[cell.method].title: cell for cell in cells if cell.seed == seed}
     counts = {title: read_counts(cell.evaluation / "counts.npz") for title, cell in shown.items()}
     chosen = select_samples(counts, dataset.classes, params.evaluate.overlays)
@@ -54,7 +55,7 @@ def sample_pictures(
     pairs = DevicePairs(decoded)
     predictions = {title: predict(cell, pairs, index) for title, cell in shown.items()}
     stamp = f"({params.run.scale}, seed {seed})"
-    overlays = [_comparison(f"{dataset.name}: test samples {stamp}", decoded, chosen, predictions)]
+    overlays = [_comparison(f"{dataset.name}: {what} {stamp}", decoded, chosen, predictions)]
     siamese = next((title for title, one in predictions.items() if one.distance is not None), None)
     if siamese is None:
         return SamplePictures(overlays, [])

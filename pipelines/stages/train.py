@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -16,7 +18,9 @@ from cadnet.tracking.cost import training_params
 from cadnet.tracking.model_logging import log_model
 from cadnet.tracking.stage import track_stage
 from cadnet.tracking.tracker import Run, metric_points
-from cadnet.training.fit import STATE_FILE, FitResult, TrainingJob, fit
+from cadnet.training.fit import STATE_FILE, FitResult, fit
+from cadnet.training.plan import Job
+from cadnet.training.supervised import TrainingJob
 from cadnet.training.task import Epoch
 from pipelines.cells import (
     CACHE,
@@ -26,6 +30,7 @@ from pipelines.cells import (
     CellName,
     dataset_folder,
     tracked,
+    trained_on,
     validation_folder,
     validation_stage,
 )
@@ -46,25 +51,46 @@ CODE = (
 def train(cell: CellName, params: ProjectParams) -> None:
     """Train ``cell`` (or resume it) and publish its weights, description and history.
 
-    The state stays until the cell is evaluated: killed before DVC has noted the outputs, the stage runs again
-    and finds its training finished.
-
     Raises:
         DatasetError: the dataset is unusable, or stage ``validate`` has refused it.
     """
-    refuse_invalid(cell.dataset, params)
-    job = TrainingJob(
-        open_dataset(dataset_folder(cell.dataset)), params.methods[cell.method], params.train, cell.seed
-    )
-    fingerprint = training_fingerprint(job)
+    refuse_invalid(cell.dataset)
+    dataset = open_dataset(dataset_folder(cell.dataset))
+    run_job(cell, TrainingJob(dataset, params.methods[cell.method], params.train, cell.seed), params)
+
+
+def run_job(
+    cell: CellName,
+    job: Job,
+    params: ProjectParams,
+    *,
+    stage: str = "train",
+    code: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
+) -> None:
+    """Do ``job`` (or resume it) as ``cell`` and publish what comes of it.
+
+    The state stays until the cell is evaluated: killed before DVC has noted the outputs, the stage runs again
+    and finds its training finished.
+
+    Args:
+        cell: whose files are written.
+        job: what is trained.
+        params: of the project.
+        stage: its name in the record.
+        code: sources that decide the weights besides :data:`CODE`.
+        settings: what the record's parameters hold besides the training's.
+    """
+    fingerprint = training_fingerprint(job, code)
     work = CHECKPOINTS / cell.path / fingerprint[:16]
+    trained = job.dataset
     metadata = {
         "fingerprint": fingerprint,
-        "dataset": {"name": cell.dataset, "digest": job.dataset.digest},
+        "dataset": {"name": trained_on(cell, params), "digest": trained.digest},
         "method": cell.method,
         "seed": cell.seed,
         "scale": params.run.scale,
-        "palette": [list(colour) for colour in job.dataset.palette],
+        "palette": [list(colour) for colour in trained.palette],
     }
     if int(os.environ.get("LOCAL_RANK", "0")) > 0:
         # Lightning starts this stage once per device; only the first process records and publishes.
@@ -73,11 +99,11 @@ def train(cell: CellName, params: ProjectParams) -> None:
     with track_stage(
         tracked(cell, params),
         fingerprint,
-        stage="train",
-        params=training_params(job.method, job.train, cell.seed),
+        stage=stage,
+        params=training_params(job.method, job.train, cell.seed) | dict(settings or {}),
         restart=not (work / STATE_FILE).is_file(),
     ) as run:
-        run.log_dataset(cell.dataset, job.dataset.digest, str(job.dataset.root))
+        run.log_dataset(trained_on(cell, params), trained.digest, str(trained.root))
         result = fit(job, work, CACHE, on_epoch=lambda row: log_epoch(run, row), metadata=metadata)
         publish(cell, work, result)
         log_model(run, *(cell.model / name for name in MODEL_FILES))
@@ -87,7 +113,7 @@ def train(cell: CellName, params: ProjectParams) -> None:
         run.log_metrics([("cost_train_seconds", seconds, None)])
 
 
-def refuse_invalid(dataset: str, params: ProjectParams) -> None:
+def refuse_invalid(dataset: str) -> None:
     """Keep a dataset that broke a rule out of training, also when a stage is run by hand.
 
     Raises:
@@ -97,26 +123,28 @@ def refuse_invalid(dataset: str, params: ProjectParams) -> None:
     if verdict.is_file() and not read_json(verdict)["passed"]:
         raise DatasetError(
             f"dataset '{dataset}' failed its validation, see {verdict.with_name('index.html')}; correct its "
-            f"raw material or the limits in {PARAMS} and run `dvc repro {validation_stage(dataset, params)}`"
+            f"raw material or the limits in {PARAMS} and run `dvc repro {validation_stage(dataset)}`"
         )
 
 
-def training_fingerprint(job: TrainingJob) -> str:
+def training_fingerprint(job: Job, code: Sequence[str] = ()) -> str:
     """Digest of all that decides the weights: data, method, recipe, seed and code.
 
     A checkpoint of another fingerprint is never resumed.
     """
     package = Path(cadnet.__file__).parent
-    sources = [file for pattern in CODE for file in package.glob(pattern)]
-    code = tree_digest(sources, package)
-    return value_digest(job.dataset.digest, job.method.model_dump(), job.train.model_dump(), job.seed, code)
+    sources = [file for pattern in (*CODE, *code) for file in package.glob(pattern)]
+    return value_digest(job.identity(), tree_digest(sources, package))
 
 
 def publish(cell: CellName, work: Path, result: FitResult) -> None:
-    """Copy the best weights to their final place, then write the history table."""
+    """Copy the best weights, those of companions too, to their final place, then write the history table."""
     with atomic_directory(cell.model) as folder:
-        for name in MODEL_FILES:
-            shutil.copyfile(work / name, folder / name)
+        for weights in work.glob(f"**/{MODEL_FILES[0]}"):
+            place = folder / weights.parent.relative_to(work)
+            place.mkdir(exist_ok=True)
+            for name in MODEL_FILES:
+                shutil.copyfile(weights.with_name(name), place / name)
     with atomic_path(cell.history) as temporary:
         pd.DataFrame(result.history).to_csv(temporary, index=False)
 

@@ -135,7 +135,7 @@ def failure(page: ValidationPage) -> str:
 def _page(findings: Findings, checks: Sequence[Check], params: ProjectParams) -> ValidationPage:
     drifted = any(check.name == "drift" and check.passed is False for check in checks)
     profile = findings.folder / PROFILE
-    accept = f"delete {profile} and run `dvc repro {validation_stage(findings.dataset, params)}`"
+    accept = f"delete {profile} and run `dvc repro {validation_stage(findings.dataset)}`"
     return ValidationPage(
         dataset=findings.dataset,
         folder=str(dataset_folder(findings.dataset)),

@@ -111,7 +111,7 @@ class TestPipeline:
     def test_stage_module_and_command_have_one_name(self, stage: str) -> None:
         # What follows a dash is the grid that the stage is of.
         module, _, grid = stage.partition("-")
-        assert grid in ("", "ablation", "cross")
+        assert grid in ("", "ablation", "cross", "pretrained", "finetuned")
         assert (ROOT / "pipelines" / "stages" / f"{module}.py").is_file()
         definition = self.DVC["stages"][stage]
         assert definition["cmd"].strip().startswith(f"python -m pipelines.stages.{module}")
@@ -131,6 +131,15 @@ class TestPipeline:
             for output in stage.get("outs", []):
                 path = output if isinstance(output, str) else next(iter(output))
                 assert not path.startswith("data/"), "DVC refuses outputs inside data.dvc"
+
+    def test_one_file_per_cell(self) -> None:
+        # A key of a matrix that is missing in a path would let two cells write the same file.
+        for name, stage in self.DVC["stages"].items():
+            outs = [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]
+            for output in outs:
+                path = output if isinstance(output, str) else next(iter(output))
+                missing = [key for key in stage.get("matrix", {}) if f"${{item.{key}}}" not in path]
+                assert missing == [], f"{name}: {path}"
 
 
 class TestCitation:

@@ -154,6 +154,8 @@ def tiny_params(params: dict[str, Any]) -> dict[str, Any]:
     params["run"] = {"scale": SCALE, "datasets": ["synlcd"], "methods": ["cadnet", "segformer"], "seeds": [0]}
     for grid in ("ablation", "cross"):
         params[grid] = {"datasets": [], "methods": [], "seeds": []}
+    params["semi"]["methods"] = []
+    params["prepare"] = ["synlcd"]
     params["datasets"]["synlcd"] |= {
         "subset": "line",
         "size": 32,

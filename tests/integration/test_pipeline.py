@@ -18,7 +18,7 @@ from cadnet.files import file_digest, read_json
 from cadnet.models.weights import load_model
 from cadnet.tracking.cells import TAG_DATASET_DIGEST, TAG_FINGERPRINT, TAG_KIND, TAG_PARENT
 from cadnet.tracking.environment import dvc_md5
-from pipelines.stages.evaluate import read_counts
+from pipelines.stages.scoring import read_counts
 from tests.integration.conftest import Finished
 from tests.integration.project import CELLS, EXPERIMENT, SCALE, STAGES, ran
 

@@ -73,6 +73,43 @@ def test_parameters_of_other_class_counts(classes: int, millions: float) -> None
     assert count_parameters(build_model("cadnet", classes)) / 1e6 == pytest.approx(millions, abs=5e-5)
 
 
+def test_parameters_of_the_contrastive_head() -> None:
+    network = build_model("cadnet", 1, decoder="multiply", head="contrastive")
+    assert count_parameters(network) / 1e6 == pytest.approx(3.8465, abs=5e-5)
+
+
+# The known sizes are those for one defect class, with the final convolution; their multiply-adds leave out
+# biases and activations. For two classes a decoder costs 7.90 G, and the network with four has 4.236 M.
+@pytest.mark.parametrize(("auxiliary", "millions"), [(0, "1.944"), (1, "2.708"), (3, "4.235")])
+def test_sizes_of_the_unet(auxiliary: int, millions: str) -> None:
+    network = build_model("unet", 1, auxiliary=auxiliary)
+    assert f"{count_parameters(network) / 1e6:.3f}" == millions
+    assert f"{count_parameters(network.encoder) / 1e6:.3f}" == "1.181"
+    assert {f"{count_parameters(decoder) / 1e6:.3f}" for decoder in network.decoders} == {"0.764"}
+    encoder = count_macs(OneImage(network.encoder), 512).full
+    decoder = count_macs(network, 512).full - encoder  # the auxiliary ones do not run
+    assert (f"{encoder / 1e9:.2f}", f"{decoder / 1e9:.2f}") == ("4.34", "7.86")
+
+
+def test_sizes_of_the_unet_with_two_classes() -> None:
+    network = build_model("unet", 2)
+    assert count_parameters(network) == 1_944_467
+    counts = count_macs(network, 512)
+    assert (f"{counts.full / 1e9:.2f}", f"{counts.paper / 1e9:.2f}") == ("12.24", "12.32")
+    assert counts.executed == counts.full
+
+
+class OneImage(nn.Module):
+    """A part of a network that takes no reference."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, image: torch.Tensor, reference: torch.Tensor) -> object:
+        return self.part(image)
+
+
 class Tiny(nn.Module):
     """One of everything the counter knows, on a 4 x 4 image."""
 
@@ -94,6 +131,16 @@ def test_counting_rules_by_hand() -> None:
     counts = count_macs(network, 4)
     assert counts.paper == conv + relu + pool + linear + norm
     assert counts.full == counts.executed == 16 * 2 * 27 + 4 * 5 * 2
+
+
+def test_transposed_convolution_and_leaky_relu_by_hand() -> None:
+    up = nn.ConvTranspose2d(6, 4, kernel_size=(2, 3), stride=2, groups=2)
+    # 5 x 5 positions, each of 6 channels times the 2 outputs of its group times 6 taps; 10 x 11 outputs.
+    products, biases, leaky = 5 * 5 * 6 * 2 * 6, 4 * 10 * 11, 4 * 10 * 11
+    conv = 5 * 5 * 6 * 3
+    counts = count_macs(OneImage(nn.Sequential(nn.Conv2d(3, 6, 1, bias=False), up, nn.LeakyReLU())), 5)
+    assert counts.paper == conv + products + biases + leaky
+    assert counts.full == counts.executed == conv + products
 
 
 def test_counting_leaves_the_network_as_it_was() -> None:

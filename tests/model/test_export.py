@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cadnet.types import SegOutput
-from tests.model.test_contract import CASES, CLASSES, Case, build, identify, pair, train_step, wake
+from tests.model.test_contract import CASES, Case, build, identify, pair, train_step, wake
 
 onnx = pytest.importorskip("onnx", reason="ONNX export needs the extra cadnet[onnx]")
 pytest.importorskip("onnxscript", reason="ONNX export needs the extra cadnet[onnx]")
@@ -48,7 +48,7 @@ def test_the_file_equals_the_network(case: Case, tmp_path: Path) -> None:
     images = (image, image + 0.2 * noise)[: len(export.inputs)]
     with torch.no_grad():
         expected = network.eval()(image, image + 0.2 * noise).logits
-    assert expected.shape == (1, CLASSES + 1, 64, 64)
+    assert expected.shape == (1, case.classes + 1, 64, 64)
     got = run(path, *images)
     torch.testing.assert_close(got[0], expected, rtol=0, atol=1e-4 * max(1, expected.abs().max().item()))
     assert list(tmp_path.iterdir()) == [path]
@@ -74,9 +74,10 @@ def test_large_distances_keep_their_digits(tmp_path: Path) -> None:
     torch.testing.assert_close(got[1], distance, rtol=0, atol=1e-4 * distance.max().item())
 
 
-def test_sizes_may_vary(tmp_path: Path) -> None:
-    # Its bins are of other sizes at each height and width.
-    network = build(next(case for case in CASES if case.name == "pspnet")).eval()
+# The bins of the first are of other sizes at each height and width; the second looks at what 16 divides.
+@pytest.mark.parametrize("name", ["pspnet", "unet"])
+def test_sizes_may_vary(name: str, tmp_path: Path) -> None:
+    network = build(next(case for case in CASES if case.name == name)).eval()
     wake(network)
     path = tmp_path / "model.onnx"
     export_onnx(network, path, 64, dynamic=True)

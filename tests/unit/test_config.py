@@ -23,6 +23,7 @@ run:
   datasets: [lcd]
   methods: [cadnet, plain]
   seeds: [0, 1]
+prepare: [lcd]
 datasets:
   lcd:
     preparer: synlcd
@@ -176,7 +177,7 @@ class TestMistakes:
             ("lr: 0.002", "lr: .inf", "train.recipes.transformer.lr: Input should be a finite number"),
             ("lr: 0.002", "lr: .nan", "train.recipes.transformer.lr: Input should be a finite number"),
             ("optimizer: adamw", "optimizer: adam", "train.recipes.transformer.optimizer: Input should be"),
-            ("loss: ce+bcl", "loss: bcl", "methods.cadnet.loss: Input should be 'ce', 'ce+cl' or 'ce+bcl'"),
+            ("loss: ce+bcl", "loss: bcl", "methods.cadnet.loss: Input should be 'ce', 'ce+cl', "),
             ("preparer: synlcd", "preparer: pcb", "datasets.lcd: preparer 'pcb' is unknown; choose one of"),
             ("    preparer: synlcd\n", "", "datasets.lcd: preparer is missing; add"),
             ("seeds: [0, 1]", "seeds: [-1]", "run.seeds.0: Input should be greater than or equal to 0"),

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from cadnet.config import MethodParams
+from cadnet.losses.build import build_loss
 from cadnet.losses.composite import CompositeLoss
 from cadnet.types import Auxiliary, SegOutput
 
@@ -55,7 +56,7 @@ def test_all_ignored_is_zero() -> None:
 
 def test_built_from_params() -> None:
     method = MethodParams(title="t", model="cadnet", recipe="r", loss="ce+bcl", contrastive_weight=0.05)
-    values = CompositeLoss.from_params(method, (10, 30))(output(), MASK)
+    values = build_loss(method, (10, 30))(output(), MASK)
     assert values["loss"].item() == pytest.approx(CE + 0.05 * BCL)
 
 

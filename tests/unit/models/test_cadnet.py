@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cadnet.losses.composite import CompositeLoss
-from cadnet.models.cadnet import CADNet, distance_map
+from cadnet.losses.contrastive import MARGIN_NG, MARGIN_OK
+from cadnet.models.cadnet import THRESHOLD, CADNet, distance_map
 
 SIZES = ((12, 16), (6, 8), (3, 4), (2, 2))
 WIDTHS = (4, 6, 8, 10)
@@ -118,3 +119,54 @@ def test_wrong_calls_are_refused(network: CADNet) -> None:
         network(torch.cat([image, image]), reference_features=encoded)
     with pytest.raises(ValueError, match="'sum'"):
         CADNet(2, decoder="sum")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="'hinge'; choose 'softmax' or 'contrastive'"):
+        CADNet(1, head="hinge")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"one defect class, got num_classes 2; merge .* head 'softmax'"):
+        CADNet(2, head="contrastive")
+
+
+def few_labels() -> CADNet:
+    torch.manual_seed(0)
+    return CADNet(1, decoder="multiply", head="contrastive", drop_path=0.0)
+
+
+def test_the_threshold_is_midway_between_the_margins() -> None:
+    assert THRESHOLD == (MARGIN_OK + MARGIN_NG) / 2 == 1.25
+
+
+def test_the_contrastive_head_thresholds_one_channel() -> None:
+    network = few_labels().eval()
+    assert network.head.classifier.out_channels == 1
+    with torch.no_grad():
+        image, reference = pair()
+        network.head.classifier.weight.mul_(20)
+        network.head.classifier.bias.fill_(1.25 - network(image, reference).logits[:, 1].mean())
+        logits = network(image, reference).logits
+        features = network.encode(image)
+        differences = [a - b for a, b in zip(features, network.encode(reference), strict=True)]
+        z = network.head(differences, distance_map(differences))
+        z = F.interpolate(z, size=(64, 64), mode="bilinear", align_corners=False)[:, 0]
+    assert logits.shape == (2, 2, 64, 64)
+    assert (logits[:, 0] == 1.25).all()
+    torch.testing.assert_close(logits[:, 1], z, rtol=1e-4, atol=1e-4)
+    defect = logits[:, 1] > 1.25
+    assert 0.05 < defect.float().mean() < 0.95
+    assert torch.equal(logits.argmax(dim=1) == 1, defect)
+    torch.testing.assert_close(logits.softmax(dim=1)[:, 1], torch.sigmoid(logits[:, 1] - 1.25))
+
+
+def test_the_threshold_is_exact_under_autocast() -> None:
+    image, reference = pair()
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = few_labels().eval()(image, reference).logits
+    assert (logits[:, 0].float() == 1.25).all()
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_contrastive_head_starts_with_no_defect_and_within_the_lower_margin(training: bool) -> None:
+    network = few_labels().train(training)
+    image, reference = pair()
+    with torch.no_grad():
+        z = network(image, reference).logits[:, 1]
+    assert z.max() < THRESHOLD
+    assert (z < MARGIN_OK).float().mean() > 0.9

@@ -12,6 +12,7 @@ from pipelines.cells import (
     ablation_cells,
     cells,
     cross_cells,
+    semi_cells,
     tracked,
     training_stage,
     validation_stage,
@@ -25,6 +26,14 @@ def params() -> ProjectParams:
     return load_params(ROOT / "params/grid-small.yaml")
 
 
+@pytest.fixture(scope="module")
+def few(params: ProjectParams) -> ProjectParams:
+    """The same with the few-label grid switched on."""
+    return params.model_copy(
+        update={"semi": params.semi.model_copy(update={"methods": ("cadnet", "segformer")})}
+    )
+
+
 def test_a_cross_test_shares_the_training_but_no_file_of_the_evaluation() -> None:
     own, cross = CellName("line", "cadnet", 1), CellName("line", "cadnet", 1, "abpt")
     assert own.model == cross.model == Path("models/line/cadnet/s1")
@@ -35,6 +44,42 @@ def test_a_cross_test_shares_the_training_but_no_file_of_the_evaluation() -> Non
     assert own.evaluation == Path("reports/evaluation/line/cadnet/s1")
     assert (own.test_dataset, cross.test_dataset) == ("line", "abpt")
     assert str(cross) == "line-on-abpt/cadnet/s1"
+
+
+def test_each_share_of_labels_has_files_of_its_own() -> None:
+    cell = CellName("line", "cadnet", 1, fraction=0.05)
+    assert cell.model == Path("models/line/cadnet/label0.05/s1")
+    assert cell.history == Path("reports/history/line/cadnet/label0.05/s1.csv")
+    assert cell.metrics == Path("reports/metrics/line/cadnet/label0.05/s1.json")
+    assert cell.curves == Path("reports/curves/line/cadnet/label0.05/s1.csv")
+    assert cell.evaluation == Path("reports/evaluation/line/cadnet/label0.05/s1")
+    assert str(cell) == "line/cadnet/label0.05/s1"
+    assert CellName("line", "cadnet", 1, fraction=0.0).model == Path("models/line/cadnet/label0/s1")
+    assert CellName("line", "cadnet", 1, fraction=1.0).model == Path("models/line/cadnet/label1.0/s1")
+    assert CellName("line", "cadnet", 1).model == Path("models/line/cadnet/s1")
+
+
+def test_the_few_label_grid(few: ProjectParams) -> None:
+    found = semi_cells(few)
+    assert [str(cell) for cell in found] == [
+        f"synlcd-line/{method}/label{share}/s0"
+        for method in ("cadnet", "segformer")
+        for share in ("0", "0.05", "0.1", "0.15")
+    ]
+    assert [training_stage(cell, few) for cell in found[:3]] == [
+        "pretrain@cadnet-0", "finetune@cadnet-0.05-0", "finetune@cadnet-0.1-0",
+    ]  # fmt: skip
+
+
+def test_the_few_label_grid_in_the_tracking_store(few: ProjectParams) -> None:
+    cell = tracked(CellName("synlcd-line", "cadnet", 0, fraction=0.05), few)
+    assert (cell.experiment, cell.name) == ("cadnet/synlcd-line/semi", "cadnet-synlcd-line-label5-s0")
+    assert cell.tags()["variant"] == "label5" and cell.tags()["subset"] == "line"
+    variants = [
+        tracked(CellName("synlcd-line", "cadnet", 0, fraction=fraction), few).variant
+        for fraction in (0.0, 0.07, 0.075, 0.15, 1.0)
+    ]
+    assert variants == ["label0", "label7", "label7.5", "label15", "label100"]
 
 
 def test_the_grids_hold_what_the_issue_of_the_paper_asks(params: ProjectParams) -> None:
@@ -52,8 +97,7 @@ def test_stages_are_named_after_their_grid(params: ProjectParams) -> None:
     assert training_stage(CellName("synlcd", "cadnet-ce", 0), params) == "train-ablation@synlcd-cadnet-ce-0"
     crossed = CellName("synlcd-line", "cadnet", 0, "synlcd-abpt")
     assert training_stage(crossed, params) == "train-cross@synlcd-line-cadnet-0"
-    assert validation_stage("synlcd", params) == "validate@synlcd"
-    assert validation_stage("synlcd-abpt", params) == "validate-cross@synlcd-abpt"
+    assert validation_stage("synlcd-abpt") == "validate@synlcd-abpt"
 
 
 def test_names_in_the_tracking_store(params: ProjectParams) -> None:

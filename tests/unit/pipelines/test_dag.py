@@ -49,14 +49,18 @@ def test_parse_dag_knows_stages_that_stand_alone_or_only_in_arrows() -> None:
     ("stage", "kind"),
     [
         ("prepare@d", "prepare"),
-        ("validate-cross@my-board", "validate"),
+        ("validate@my-board", "validate"),
         ("train@d-m-0", "train"),
         ("train-ablation@d-m-s", "train"),
         ("evaluate-cross@d-t-m-s", "evaluate"),
         ("report", "report"),
+        ("pretrain@m-0", "train"),
+        ("finetune@m-x-0.05-0", "train"),
+        ("evaluate-pretrained@m-0", "evaluate"),
+        ("evaluate-finetuned@m-0.05-0", "evaluate"),
     ],
 )
-def test_the_kind_of_a_stage_is_its_name_up_to_the_first_hyphen(stage: str, kind: str) -> None:
+def test_the_kind_of_a_stage_is_what_its_module_does(stage: str, kind: str) -> None:
     assert stage_kind(stage) == kind
 
 

@@ -122,17 +122,29 @@ def test_trainings_and_evaluations_take_places() -> None:
     assert places.take("train-ablation@c") == {"N": "0"}
 
 
+@pytest.mark.parametrize(
+    "stage", ["pretrain@m-0", "finetune@m-0.05-0", "evaluate-pretrained@m-0", "evaluate-finetuned@m-0.05-0"]
+)
+def test_learning_from_few_labels_takes_places_too(stage: str) -> None:
+    places = Places([{"N": "0"}], on_gpu=False)
+    assert places.take("prepare@a") == {}
+    assert places.take(stage) is None
+    places.give_back("prepare@a")
+    assert places.take(stage) == {"N": "0"}
+    assert places.take("train@a") is None
+
+
 @pytest.mark.parametrize("on_gpu", [False, True])
 def test_preparing_is_alone_where_trainings_need_the_cores(on_gpu: bool) -> None:
     places = Places([{}], on_gpu=on_gpu)
     assert places.take("prepare@a") == {}
-    assert places.take("prepare-cross@b") is None
+    assert places.take("prepare@b") is None
     assert places.take("validate@c") == {}
     assert (places.take("train@c") is not None) == on_gpu
     places.give_back("prepare@a")
     if not on_gpu:
         assert places.take("train@c") == {}
-    assert (places.take("prepare-cross@b") is not None) == on_gpu
+    assert (places.take("prepare@b") is not None) == on_gpu
 
 
 def test_all_stages_together_have_a_limit() -> None:

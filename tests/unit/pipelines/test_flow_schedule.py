@@ -37,6 +37,17 @@ def test_a_stage_is_ready_once_what_it_needs_is_done() -> None:
     assert schedule.failures() == ""
 
 
+def test_what_is_trained_is_evaluated_before_the_next_training() -> None:
+    needs = {"pretrain@m-0": [], "finetune@m-0.05-0": ["pretrain@m-0"]}
+    needs |= {
+        "evaluate-pretrained@m-0": ["pretrain@m-0"],
+        "evaluate-finetuned@m-0.05-0": ["finetune@m-0.05-0"],
+    }
+    schedule = Schedule(needs)
+    run(schedule, "pretrain@m-0")
+    assert schedule.ready() == ["evaluate-pretrained@m-0", "finetune@m-0.05-0"]
+
+
 def test_a_failed_stage_holds_up_what_needs_it_and_nothing_else() -> None:
     schedule = Schedule(NEEDS)
     run(schedule, "prepare@a")

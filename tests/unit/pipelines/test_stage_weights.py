@@ -16,6 +16,7 @@ from cadnet.tracking import MlflowTracker
 from cadnet.tracking.cells import TAG_KIND
 from cadnet.tracking.store import resolve_store
 from pipelines.stages import evaluate
+from pipelines.stages.scoring import read_counts
 from tests.fakes import CLASSES, write_fake_dataset
 
 CELL = ["--dataset", "synlcd", "--method", "cadnet", "--seed", "0"]
@@ -74,7 +75,7 @@ def test_a_cross_test_scores_on_the_other_dataset(
         "metrics/synlcd-on-synlcd-line/cadnet/s0.json",
     }  # fmt: skip
     other = open_dataset(project / "datasets/synlcd-line").split("test")
-    counts = evaluate.read_counts(project / "reports/evaluation/synlcd-on-synlcd-line/cadnet/s0/counts.npz")
+    counts = read_counts(project / "reports/evaluation/synlcd-on-synlcd-line/cadnet/s0/counts.npz")
     assert tuple(counts.pooled.sum(axis=1)[1:]) == tuple(other[f"n_{name}"].sum() for name in CLASSES)
     cost = read_json(project / "reports/evaluation/synlcd-on-synlcd-line/cadnet/s0/cost.json")
     assert cost["params_m"] > 3.8 and cost["latency_ms"] > 0 and cost["size"] == 32

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from few_label_fakes import fake_few
 from report_fakes import MVTEC, NINE, fake_report
 from study_fakes import fake_cross, fake_study
 
@@ -51,10 +52,10 @@ def wide_page() -> str:
 
 @pytest.fixture(scope="module")
 def full_page() -> str:
-    """Of nine methods, with studies and cross-tests."""
+    """Of nine methods, with studies, cross-tests and few labels."""
     studies = (fake_study("ablation", seeds=3), fake_study("lambda", seeds=1))
-    report = fake_report(3, titles=NINE)
-    return render_report(dataclasses.replace(report, studies=studies, cross=fake_cross(NINE, seeds=3)))
+    report = dataclasses.replace(fake_report(3, titles=NINE), studies=studies)
+    return render_report(dataclasses.replace(report, cross=fake_cross(NINE, seeds=3), few_labels=fake_few(3)))
 
 
 def browse(folder: Path, page: Path, *more: str) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,1 @@
+"""Learning from few labels: five methods that use unlabelled images, and how they are compared."""

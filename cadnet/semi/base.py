@@ -1,0 +1,117 @@
+"""What the methods share: the labelled part, the ramp, and how good pseudo-labels are."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from cadnet.config.consistency import RampParams
+from cadnet.semi.batches import SemiBatch, Views
+from cadnet.training.learner import Learner, Outcome
+from cadnet.types import BACKGROUND, IGNORE_INDEX, PairBatch, SegOutput
+
+
+def ramp_weight(highest: float, ramp: float, progress: float) -> float:
+    """Return w(t) = w_max exp(-5 (1 - min(t, T) / T)^2), t and T being shares of the run.
+
+    Args:
+        highest: w_max.
+        ramp: T in [0, 1]; 0 gives w_max at once.
+        progress: t in [0, 1].
+    """
+    done = 1.0 if ramp == 0 else min(progress / ramp, 1.0)
+    return highest * math.exp(-5.0 * (1.0 - done) ** 2)
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """What a method made of unlabelled images.
+
+    ``losses``: scalars by name, each with the factor it enters the sum with. ``pseudo``: the labels it
+    believed in, int64 (B, H, W) in {0..K}, 255 where it believed in none. ``tallies``: shares to record, as
+    in :class:`~cadnet.training.learner.Outcome`.
+    """
+
+    losses: Mapping[str, tuple[Tensor, float]]
+    pseudo: Tensor
+    tallies: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+
+class SemiSupervised(Learner):
+    """L = L_sup + sum of ramped terms on unlabelled images.
+
+    Given a batch whose pairs all have masks it learns from them alone, which is how all methods are
+    pre-trained.
+
+    Args:
+        network: what is kept.
+        loss: ``loss(output, mask)`` of labelled pairs.
+        params: the method's.
+    """
+
+    def __init__(self, network: nn.Module, loss: nn.Module, params: RampParams) -> None:
+        super().__init__(network)
+        self.loss = loss
+        self.ramp = params.ramp
+
+    def forward(self, batch: PairBatch | SemiBatch, progress: float) -> Outcome:
+        """Return L and its parts, unweighted, and how good the pseudo-labels were."""
+        if isinstance(batch, PairBatch):
+            return Outcome(self.supervised(batch))
+        parts = dict(self.supervised(batch.labelled))
+        found = self.unsupervised(batch.labelled, batch.views, progress)
+        loss = parts["loss"]
+        for name, (value, highest) in found.losses.items():
+            loss = loss + ramp_weight(highest, self.ramp, progress) * value
+            parts[name] = value.detach()
+        parts["loss"] = loss
+        return Outcome(parts, {**label_quality(found.pseudo, batch.unlabelled.mask), **found.tallies})
+
+    def supervised(self, batch: PairBatch) -> Mapping[str, Tensor]:
+        """Return "loss", L_sup of labelled pairs, and its parts."""
+        output: SegOutput = self.network(batch.image, batch.reference)
+        parts: Mapping[str, Tensor] = self.loss(output, batch.mask)
+        return parts
+
+    @abstractmethod
+    def unsupervised(self, labelled: PairBatch, views: Views, progress: float) -> Consistency:
+        """Return what the unlabelled ``views`` teach; methods may use the ``labelled`` pairs, too."""
+
+
+def label_quality(pseudo: Tensor, truth: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    """Tally precision and recall of pseudo-labelled defects against the hidden truth.
+
+    Args:
+        pseudo: int64 (B, H, W) in {0..K, 255}, 255 where nothing was believed.
+        truth: int64 (B, H, W) in {0..K, 255}, 255 where nothing is known.
+
+    Returns:
+        ``pseudo_precision``: of the pixels believed a defect, those that are one of that class;
+        ``pseudo_recall``: of the defects' pixels, those believed to be one of their class. Scalars (count,
+        total); recall counts what was not believed as missed.
+    """
+    known = truth != IGNORE_INDEX
+    believed = known & (pseudo != IGNORE_INDEX) & (pseudo != BACKGROUND)
+    defect = known & (truth != BACKGROUND)
+    right = (believed & (pseudo == truth)).sum()
+    return {"pseudo_precision": (right, believed.sum()), "pseudo_recall": (right, defect.sum())}
+
+
+def disagreement(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Tally on how many pixels two labellings (B, H, W) differ, of those where one of them sees a defect."""
+    seen = (first != BACKGROUND) | (second != BACKGROUND)
+    return (first != second).sum(), seen.sum()
+
+
+def mean_supervised(parts: Sequence[Mapping[str, Tensor]], weight: float) -> dict[str, Tensor]:
+    """Return ``weight`` times the sum of several networks' losses, and the mean of each of their parts."""
+    names = parts[0].keys()
+    return {
+        name: torch.stack([one[name] for one in parts]).sum() * (weight if name == "loss" else 1 / len(parts))
+        for name in names
+    }

@@ -1,0 +1,111 @@
+"""DCT in its first form: two networks agree, and each withstands attacks on the other (Qiao et al. 2018).
+
+For segmentation in the form and with the weights of Peng et al. 2020: agreement is the Jensen-Shannon
+divergence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from cadnet.config.consistency import DctParams
+from cadnet.datasets.augment import MEAN, STD
+from cadnet.semi.base import Consistency, SemiSupervised, disagreement, mean_supervised
+from cadnet.semi.batches import Views
+from cadnet.types import PairBatch, SegOutput
+
+
+class AdversarialCoTraining(SemiSupervised):
+    """L = L_sup(f1) + L_sup(f2) + w(t) L_cot + w'(t) L_dif.
+
+    L_cot = H((p1 + p2) / 2) - (H(p1) + H(p2)) / 2, mean over the pixels of unlabelled images.
+    L_dif = H(p1(x), p2(x + a1)) + H(p2(x), p1(x + a2)), the clean side without gradient, mean over labelled
+    and unlabelled images; a_i = epsilon sign of the gradient of network i's loss, against the mask or, where
+    there is none, its own labels. Batch norm stands still under attack, and attacked images stay within the
+    range of grey levels. Unlike the original both networks see the same labelled batch. The first is kept.
+    """
+
+    def __init__(self, network: nn.Module, second: nn.Module, loss: nn.Module, params: DctParams) -> None:
+        super().__init__(network, loss, params)
+        self.second = second
+        self.params = params
+
+    def companions(self) -> dict[str, nn.Module]:
+        """The second network."""
+        return {"second": self.second}
+
+    def supervised(self, batch: PairBatch) -> Mapping[str, Tensor]:
+        """Return the sum of both networks' losses."""
+        outputs = (one(batch.image, batch.reference) for one in (self.network, self.second))
+        return mean_supervised([self.loss(output, batch.mask) for output in outputs], 1.0)
+
+    def unsupervised(self, labelled: PairBatch, views: Views, progress: float) -> Consistency:
+        """Return L_cot and L_dif; the pseudo-labels are the first network's."""
+        del progress
+        outputs = [one(*views) for one in (self.network, self.second)]
+        p1, p2 = (output.logits.float().softmax(dim=1) for output in outputs)
+        labels = [p.detach().argmax(dim=1) for p in (p1, p2)]
+        parts = [(views, labels), (Views(labelled.image, labelled.reference), [labelled.mask] * 2)]
+        withstood = torch.stack([self._withstand(pairs, masks) for pairs, masks in parts]).mean()
+        terms = {
+            "agreement": (jensen_shannon(p1, p2), self.params.weight),
+            "adversarial": (withstood, self.params.adversarial_weight),
+        }
+        return Consistency(terms, labels[0], {"disagreement": disagreement(*labels)})
+
+    def _withstand(self, pairs: Views, masks: list[Tensor]) -> Tensor:
+        """L_dif on ``pairs``; ``masks`` are what each network is attacked against."""
+        terms = []
+        networks = (self.network, self.second)
+        with standing_norms(self):
+            for victim, other, mask in zip(networks, networks[::-1], masks, strict=True):
+                attacked = self._attack(victim, pairs, mask)
+                with torch.no_grad():
+                    clean = victim(*pairs).logits.float().softmax(dim=1)
+                logits = other(attacked, pairs.reference).logits.float()
+                terms.append(-(clean * logits.log_softmax(dim=1)).sum(dim=1).mean())
+        return torch.stack(terms).sum()
+
+    def _attack(self, victim: nn.Module, pairs: Views, mask: Tensor) -> Tensor:
+        """The images a step up the victim's loss; no parameter receives a gradient from it."""
+        image = pairs.image.detach().requires_grad_(True)
+        with torch.enable_grad():
+            output: SegOutput = victim(image, pairs.reference)
+            (gradient,) = torch.autograd.grad(self.loss(output, mask)["loss"], image)
+        return attacked_image(pairs.image, gradient, self.params.epsilon)
+
+
+def attacked_image(image: Tensor, gradient: Tensor, epsilon: float) -> Tensor:
+    """Move normalised images (B, 3, H, W) by ``epsilon`` of the full range along the gradient's sign."""
+    scale = torch.tensor(STD, device=image.device).view(1, 3, 1, 1) / 255
+    zero = torch.tensor(MEAN, device=image.device).view(1, 3, 1, 1) / 255
+    pixels = image.float() * scale + zero + epsilon * gradient.sign()
+    return ((pixels.clamp(0, 1) - zero) / scale).detach()
+
+
+def jensen_shannon(first: Tensor, second: Tensor) -> Tensor:
+    """Return H((p + q) / 2) - (H(p) + H(q)) / 2 of (B, K+1, H, W), mean over pixels, in nats."""
+    halves = _entropy(first).mean() + _entropy(second).mean()
+    return _entropy((first + second) / 2).mean() - halves / 2
+
+
+def _entropy(probability: Tensor) -> Tensor:
+    return -(probability * probability.clamp(min=1e-8).log()).sum(dim=1)
+
+
+@contextmanager
+def standing_norms(module: nn.Module) -> Iterator[None]:
+    """Keep batch norms from learning and normalising by the batch for a while."""
+    norms = [one for one in module.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
+    modes = [one.training for one in norms]
+    for one in norms:
+        one.eval()
+    try:
+        yield
+    finally:
+        for one, mode in zip(norms, modes, strict=True):
+            one.train(mode)

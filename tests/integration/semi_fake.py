@@ -1,0 +1,63 @@
+"""Child process of the few-label tests: pre-train and fine-tune small methods on fake datasets."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from cadnet.config import MethodParams, Recipe, TrainParams
+from cadnet.datasets.manifest import open_dataset
+from cadnet.semi.jobs import FinetuningJob, PretrainingJob
+from cadnet.training.fit import fit
+
+RECIPE = Recipe(optimizer="adamw", lr=0.01, weight_decay=0.0, schedule="onecycle")
+LABELLED, UNLABELLED = tuple(range(4)), tuple(range(10, 16))
+KINDS = {"dct": 0, "uamt": 0, "cps": 0, "ucc": 1, "uaps": 3}
+"""Methods with the auxiliary decoders they need."""
+
+
+def method(kind: str) -> MethodParams:
+    return MethodParams.model_validate(
+        {
+            "title": kind,
+            "model": "unet",
+            "options": {"width": 4, "auxiliary": KINDS.get(kind, 0)},
+            "recipe": "small",
+            "loss": "ce+dice",
+            "semi": {"kind": kind} if kind in KINDS else None,
+        }
+    )
+
+
+def train(epochs: int) -> TrainParams:
+    return TrainParams(
+        epochs=epochs, batch_size=4, crop=32, precision="fp32", devices=1, recipes={"small": RECIPE}
+    )
+
+
+def pretraining(dataset: Path, kind: str) -> PretrainingJob:
+    return PretrainingJob(open_dataset(dataset).as_one_class(), method(kind), train(1), seed=3)
+
+
+def finetuning(dataset: Path, kind: str, start: Path, epochs: int) -> FinetuningJob:
+    return FinetuningJob(
+        open_dataset(dataset).as_one_class(),
+        method(kind),
+        train(epochs),
+        seed=3,
+        labelled=LABELLED,
+        unlabelled=UNLABELLED,
+        epochs=epochs,
+        steps=3,
+        start=start,
+        origin="a",
+    )
+
+
+if __name__ == "__main__":
+    folder, start, work, kind, epochs = *map(Path, sys.argv[1:4]), sys.argv[4], int(sys.argv[5])
+    torch.set_num_threads(1)
+    result = fit(finetuning(folder, kind, start, epochs), work, work.parent / "cache")
+    print(f"RESULT {result.resumed_epochs} {len(result.history)}")

@@ -1,4 +1,4 @@
-"""The few-label grid's stages: pre-training, fine-tuning, scoring at two thresholds, and what the report makes of it."""
+"""The few-label grid's stages: pre-training, fine-tuning, scoring at two thresholds, and the report."""
 
 from __future__ import annotations
 
@@ -112,9 +112,8 @@ def test_what_cannot_be_fine_tuned_is_said_before_any_work(
     )
     assert "defines no method 'uap'" in fails(finetune.main, "--method", "uap", *own[2:], "--fraction", "0.2")
     write_list(semi, unlabelled=0)
-    assert "0 unlabelled of 18 training samples, which is not semi.unlabelled 0.33" in fails(
-        finetune.main, *tune
-    )
+    message = fails(finetune.main, *tune)
+    assert "0 unlabelled of 18 training samples, which is not semi.unlabelled 0.33" in message
     edit("semi.unlabelled", 0.0)
     assert "'UAPS' learns from unlabelled images and there are none" in fails(finetune.main, *tune)
     edit("train.batch_size", 6)

@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python -m bench.semi [--size 128] [--batch 8] [--steps 5]
 
 Memory is what the steps add to the process: on a CPU its highest resident size, each method in a process of
-its own, on CUDA what tensors took. Limit: UAMT, whose teacher looks eight times at unlabelled images, stays below
-twice of one pass of the same network over the same images, all of them labelled.
+its own, on CUDA what tensors took. Limit: UAMT, whose teacher looks eight times at unlabelled images, stays
+below twice of one pass of the same network over the same images, all of them labelled.
 """
 
 from __future__ import annotations

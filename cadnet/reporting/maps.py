@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -71,7 +72,11 @@ def map_figure(
     height = 0.75 + len(rows) * tall + 0.62
     width = (len(COLUMNS) + 0.05 * (len(COLUMNS) - 1)) * _CELL + 0.2
     figure = Figure(figsize=(width, height), facecolor="white")
-    figure.text(0.1 / width, 1 - 0.12 / height, title, va="top", fontsize=12, fontweight="bold", color=INK)
+    line = figure.text(0.1 / width, 1 - 0.12 / height, title, va="top", color=INK)
+    line.set(fontsize=12, fontweight="bold")
+    # A long title is written smaller instead of running out of the picture.
+    room = (width - 0.2) * figure.dpi / line.get_window_extent(FigureCanvasAgg(figure).get_renderer()).width
+    line.set_fontsize(12 * min(1.0, room))
     edges = {"left": 0.1 / width, "right": 1 - 0.1 / width, "wspace": 0.05, "hspace": 0.24 / (tall - 0.24)}
     grid = GridSpec(
         len(rows), len(COLUMNS), figure, top=1 - 0.75 / height, bottom=0.62 / height, **edges

@@ -7,6 +7,7 @@ import dataclasses
 import cv2
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from report_fakes import SCALE, fake_map_row
 
 from cadnet.losses.contrastive import MARGIN_NG, MARGIN_OK
@@ -35,6 +36,13 @@ def test_a_row_per_sample_with_all_columns() -> None:
     # Both distance maps share one scale, so that rows can be compared.
     assert maps[3].images[0].norm is maps[9].images[0].norm
     assert [bar.get_xlabel() for bar in bars] == ["feature distance", "probability of a defect"]
+
+
+def test_a_long_title_stays_within_the_picture() -> None:
+    for title in (TITLE, f"{TITLE}, {TITLE}"):
+        figure = map_figure([fake_map_row(0)], title)
+        drawn = figure.texts[0].get_window_extent(FigureCanvasAgg(figure).get_renderer())
+        assert drawn.x1 <= figure.bbox.width and (figure.texts[0].get_fontsize() == 12) == (title == TITLE)
 
 
 def test_the_margins_are_marked_on_the_bar() -> None:

@@ -31,9 +31,16 @@ def method(kind: str) -> MethodParams:
     )
 
 
-def train(epochs: int) -> TrainParams:
-    return TrainParams(
-        epochs=epochs, batch_size=4, crop=32, precision="fp32", devices=1, recipes={"small": RECIPE}
+def train(epochs: int, devices: int = 1, precision: str = "fp32") -> TrainParams:
+    return TrainParams.model_validate(
+        {
+            "epochs": epochs,
+            "batch_size": 4,
+            "crop": 32,
+            "precision": precision,
+            "devices": devices,
+            "recipes": {"small": RECIPE},
+        }
     )
 
 
@@ -41,11 +48,13 @@ def pretraining(dataset: Path, kind: str) -> PretrainingJob:
     return PretrainingJob(open_dataset(dataset).as_one_class(), method(kind), train(1), seed=3)
 
 
-def finetuning(dataset: Path, kind: str, start: Path, epochs: int) -> FinetuningJob:
+def finetuning(
+    dataset: Path, kind: str, start: Path, epochs: int, devices: int = 1, precision: str = "fp32"
+) -> FinetuningJob:
     return FinetuningJob(
         open_dataset(dataset).as_one_class(),
         method(kind),
-        train(epochs),
+        train(epochs, devices, precision),
         seed=3,
         labelled=LABELLED,
         unlabelled=UNLABELLED,
@@ -57,7 +66,8 @@ def finetuning(dataset: Path, kind: str, start: Path, epochs: int) -> Finetuning
 
 
 if __name__ == "__main__":
-    folder, start, work, kind, epochs = *map(Path, sys.argv[1:4]), sys.argv[4], int(sys.argv[5])
+    folder, start, work, kind = *map(Path, sys.argv[1:4]), sys.argv[4]
+    epochs, devices = map(int, sys.argv[5:7])
     torch.set_num_threads(1)
-    result = fit(finetuning(folder, kind, start, epochs), work, work.parent / "cache")
+    result = fit(finetuning(folder, kind, start, epochs, devices), work, work.parent / "cache")
     print(f"RESULT {result.resumed_epochs} {len(result.history)}")

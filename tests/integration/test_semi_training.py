@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -92,27 +93,50 @@ def test_a_method_without_unlabelled_images_says_so(folder: Path, tmp_path: Path
         fit(few, tmp_path / "work", folder / "cache")
 
 
+@pytest.mark.parametrize("kind", semi_fake.KINDS)
+def test_every_method_trains_in_bfloat16(kind: str, folder: Path, tmp_path: Path) -> None:
+    job = semi_fake.finetuning(folder / "line", kind, pretrained(folder, kind), 1, precision="bf16")
+    (row,) = fit(job, tmp_path / "work", folder / "cache").history
+    assert all(math.isfinite(value) for name, value in row.items() if name.startswith("loss"))
+
+
+@pytest.mark.parametrize("kind", ["uamt", "uaps"])
+def test_two_processes_share_both_streams(kind: str, folder: Path, tmp_path: Path) -> None:
+    start = pretrained(folder, kind)
+    process = begin(folder / "line", start, tmp_path / "both", kind, EPOCHS, 2)
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0 and f"RESULT 0 {EPOCHS}" in output, output
+    assert "pseudo_recall=" in output and (tmp_path / "both" / WEIGHTS).is_file()
+
+
+def begin(
+    dataset: Path, start: Path, work: Path, kind: str, epochs: int, devices: int
+) -> subprocess.Popen[str]:
+    arguments = [dataset, start, work, kind, epochs, devices]
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.integration.semi_fake", *map(str, arguments)],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
 def test_killed_at_any_moment_it_ends_with_the_same_bits(folder: Path, tmp_path: Path) -> None:
     start = pretrained(folder, "cps")
     job = semi_fake.finetuning(folder / "line", "cps", start, 6)
     fit(job, tmp_path / "straight", folder / "cache")
-
-    def begin() -> subprocess.Popen[str]:
-        arguments = [folder / "line", start, tmp_path / "killed", "cps", 6]
-        return subprocess.Popen(
-            [sys.executable, "-m", "tests.integration.semi_fake", *map(str, arguments)],
-            cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-
-    process, limit = begin(), time.monotonic() + 120
+    arguments = (folder / "line", start, tmp_path / "killed", "cps", 6, 1)
+    process, limit = begin(*arguments), time.monotonic() + 120
     while not (tmp_path / "killed" / STATE_FILE).is_file():
         assert process.poll() is None and time.monotonic() < limit
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    output, _ = begin().communicate(timeout=240)
-    assert f"RESULT {0}" not in output and " 6" in output, output
+    output, _ = begin(*arguments).communicate(timeout=240)
+    assert "RESULT 0" not in output and output.rstrip().endswith(" 6"), output
     for name in (WEIGHTS, f"second/{WEIGHTS}"):
         one, other = (load_file(tmp_path / work / name) for work in ("straight", "killed"))
         assert all(torch.equal(value, other[key]) for key, value in one.items())

@@ -46,8 +46,9 @@ def test_unknown_names_list_the_known_ones(project: Path, fails: Fails) -> None:
         "error: params.yaml defines no dataset 'pcb'; it has ['synlcd', 'synlcd-abpt', 'synlcd-line']"
     )
     other = ["--dataset", "synlcd", "--method", "cadnot", "--seed", "0"]
-    assert "defines no method 'cadnot'; it has ['cadnet', 'cadnet-ce', 'segformer']" in fails(
-        train.main, *other
+    assert (
+        "defines no method 'cadnot'; it has ['cadnet', 'cadnet-ce', 'cadnet-few', 'segformer', 'uaps']"
+        in fails(train.main, *other)
     )
 
 

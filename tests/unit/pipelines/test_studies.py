@@ -10,17 +10,16 @@ import torch
 import yaml
 
 from cadnet.config import MethodParams, ProjectParams, load_params
-from cadnet.datasets.manifest import open_dataset
 from cadnet.models.factory import build_model
 from cadnet.models.weights import save_weights
 from cadnet.tracking import MlflowTracker
 from cadnet.tracking.cells import TAG_KIND
 from cadnet.tracking.store import resolve_store
-from pipelines.cells import CellName, ablation_cells, cells, cross_cells
-from pipelines.stages.evaluate import evaluate
+from pipelines.cells import CellName, ablation_cells, cells, cross_cells, semi_cells, trained_on
+from pipelines.stages.evaluate import evaluate, open_scored
 from pipelines.stages.report import report
 from pipelines.stages.studies import Variant, cross_test, studies_of
-from tests.fakes import CLASSES, write_fake_dataset
+from tests.fakes import write_fake_dataset
 
 BASE = MethodParams(
     title="CADNet", model="cadnet", recipe="transformer", options={"decoder": "add"}, loss="ce+bcl",
@@ -63,15 +62,16 @@ def finish(cell: CellName, params: ProjectParams) -> None:
     """Random weights where training would put them, a history, and a true evaluation."""
     method = params.methods[cell.method]
     torch.manual_seed(cell.seed)
-    digest = open_dataset(Path("datasets") / cell.dataset).digest
+    learnt = trained_on(cell, params)
+    dataset = open_scored(cell, learnt)
     metadata = {
         "fingerprint": f"{cell.path.as_posix():f<64}", "method": cell.method, "seed": cell.seed,
-        "dataset": {"name": cell.dataset, "digest": digest},
+        "dataset": {"name": learnt, "digest": dataset.digest},
     }  # fmt: skip
-    network = build_model(method.model, 2, **method.options)
+    network = build_model(method.model, dataset.num_classes, **method.options)
     save_weights(
-        cell.model, network, name=method.model, num_classes=2, options=method.options, class_names=CLASSES,
-        metadata=metadata,
+        cell.model, network, name=method.model, num_classes=dataset.num_classes, options=method.options,
+        class_names=dataset.classes, metadata=metadata,
     )  # fmt: skip
     cell.history.parent.mkdir(parents=True, exist_ok=True)
     rows = {"epoch": [1, 2], "loss": [1.0, 0.5], "val_miou": [0.1, 0.3], "train_seconds": [1.0, 1.0]}
@@ -92,7 +92,7 @@ def params(project: Path) -> ProjectParams:
     loaded = load_params(path)
     for seed, name in enumerate(("synlcd-line", "synlcd-abpt")):
         write_fake_dataset(project / "datasets" / name, seed=seed + 1)
-    for cell in (*cells(loaded), *ablation_cells(loaded), *cross_cells(loaded)):
+    for cell in (*cells(loaded), *ablation_cells(loaded), *cross_cells(loaded), *semi_cells(loaded)):
         finish(cell, loaded)
     return loaded
 
@@ -144,16 +144,18 @@ def test_the_report_shows_and_records_every_table(
     for study in studies_of("synlcd", params):
         assert study.title in page
         assert f"tables/synlcd-{study.name}.csv" in page
-    assert "Cross-testing" in page
+    assert "Cross-testing" in page and "Few labels: abpt known, line new" in page
     tables = {path.name for path in Path("reports/tables").iterdir()}
     assert tables >= {
         "synlcd.csv", "synlcd-ablation.csv", "synlcd-decoder.csv", "synlcd-lambda.csv", "cross.csv",
         "synlcd.md", "synlcd-ablation.md", "synlcd-decoder.md", "synlcd-lambda.md", "cross.md",
+        "few-labels.csv", "few-labels.md",
     }  # fmt: skip
     tracker = MlflowTracker(resolve_store(".", "sqlite:///mlflow.db"))
     wanted = {
         "cadnet/synlcd/supervised": "synlcd.md", "cadnet/synlcd/ablation": "synlcd-ablation.md",
         "cadnet/synlcd-line/cross": "cross.md", "cadnet/synlcd-abpt/cross": "cross.md",
+        "cadnet/synlcd-line/semi": "few-labels.md",
     }  # fmt: skip
     for experiment, table in wanted.items():
         (parent,) = tracker.find_runs(experiment, {TAG_KIND: "parent"})

@@ -110,6 +110,7 @@ def test_another_list_is_kept_unless_it_may_be_replaced(
 def test_what_cannot_be_drawn(
     edit: Callable[[str, object], None], key: str, value: object, said: str
 ) -> None:
+    edit("semi.methods", [])  # only a grid that is off may be incomplete
     edit(f"semi.{key}", value)
     with pytest.raises(ConfigError) as caught:
         labels.draw(load_params())
@@ -118,6 +119,7 @@ def test_what_cannot_be_drawn(
 
 def test_a_dataset_of_photographs_has_no_list(edit: Callable[[str, object], None]) -> None:
     edit("datasets.board", {"preparer": "pku_pcb"})
+    edit("semi.methods", [])
     edit("semi.dataset", "board")
     with pytest.raises(
         ConfigError, match=r"semi\.dataset 'board' in params\.yaml is not SynLCD; name a subset"

@@ -18,6 +18,7 @@ ALLOWED: dict[str, set[str]] = {
     # The command line may start anything.
     "cli": TOP | MIDDLE | TOOLS | BOTTOM,
     **dict.fromkeys(TOP, MIDDLE | TOOLS | BOTTOM),
+    "tracking": MIDDLE | TOOLS | BOTTOM | {"inference"},  # a registered model predicts
     "semi": MIDDLE | TOOLS | BOTTOM | {"training"},  # its methods are training tasks
     **dict.fromkeys(MIDDLE, TOOLS | BOTTOM),
     **dict.fromkeys(TOOLS, BOTTOM),

@@ -1,0 +1,92 @@
+"""A product's folder as an MLflow model that loads without pickle and without this project's checkout."""
+
+from __future__ import annotations
+
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cadnet
+from cadnet.images import read_image
+from cadnet.inference import read_product
+from cadnet.inference.product import Product
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SCRIPT = Path(__file__).with_name("product_model.py")
+PRODUCT = "product"
+"""Name of the artifact that is the product's folder."""
+
+REQUIREMENTS = (
+    "torch",
+    "torchvision",
+    "timm",
+    "segmentation-models-pytorch",
+    "safetensors",
+    "numpy",
+    "opencv-python-headless",
+    "pillow",
+    "pydantic",
+    "PyYAML",
+    "pycocotools",
+    "defusedxml",
+    "filelock",
+    "rich",
+)
+"""What prediction imports; installed versions are noted with the model."""
+
+EXAMPLE = 64
+"""Side in pixels of the pair that shows what the model takes."""
+
+
+def save_product_model(folder: Path | str, product: Path | str) -> None:
+    """Write a product as an MLflow model with a signature of two images of free height and width.
+
+    Args:
+        folder: empty, or not there yet.
+        product: folder that :func:`~cadnet.inference.product.write_product` made.
+
+    Raises:
+        cadnet.inference.ProductError: the product is damaged.
+    """
+    import mlflow
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    found = read_product(product)
+    bytes_, floats = np.dtype("uint8"), np.dtype("float32")
+    taken = [TensorSpec(bytes_, (-1, -1, -1, 3), name) for name in ("image", "reference")]
+    given = [
+        TensorSpec(kind, (-1, -1, -1), name) for kind, name in ((bytes_, "labels"), (floats, "probability"))
+    ]
+    with warnings.catch_warnings():
+        # Type hints would describe a table, and this takes named images.
+        warnings.filterwarnings("ignore", message=".*type hints.*")
+        mlflow.pyfunc.save_model(
+            str(folder),
+            python_model=str(SCRIPT),
+            artifacts={PRODUCT: str(product)},
+            code_paths=[str(Path(cadnet.__file__).parent)],
+            signature=ModelSignature(Schema(list(taken)), Schema(list(given))),
+            input_example=_example(found),
+            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+        )
+
+
+def product_folder(model: Path) -> Path:
+    """Where the product lies in a downloaded MLflow model."""
+    return model / "artifacts" / PRODUCT
+
+
+def _example(product: Product) -> dict[str, np.ndarray]:
+    """A clean pair: a piece of a reference beside itself, or grey where the product has none."""
+    import numpy as np
+
+    if product.references:
+        piece = read_image(product.folder / product.references[0].file)[:EXAMPLE, :EXAMPLE]
+    else:
+        piece = np.full((EXAMPLE, EXAMPLE, 3), 128, np.uint8)
+    return {"image": piece[None], "reference": piece[None]}

@@ -64,7 +64,7 @@ def save_product_model(folder: Path | str, product: Path | str) -> None:
     ]
     with warnings.catch_warnings():
         # Type hints would describe a table, and this takes named images.
-        warnings.filterwarnings("ignore", message=".*type hints.*")
+        warnings.filterwarnings("ignore", message="(?i).*type hint.*")
         mlflow.pyfunc.save_model(
             str(folder),
             python_model=str(SCRIPT),

@@ -39,23 +39,12 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("product")
     torch.manual_seed(0)
     network = build_model("cadnet", 1, decoder="none")
-    save_weights(
-        root / "model",
-        network,
-        name="cadnet",
-        num_classes=1,
-        options={"decoder": "none"},
-        class_names=["dent"],
-    )
+    about = {"name": "cadnet", "num_classes": 1, "options": {"decoder": "none"}, "class_names": ["dent"]}
+    save_weights(root / "model", network, **about)
     generator = np.random.default_rng(0)
     write_png(root / "clean.png", generator.integers(0, 255, (96, 64, 3), dtype=np.uint8))
-    write_product(
-        root / "product",
-        name="board",
-        model=root / "model",
-        references={"clean": root / "clean.png"},
-        size=64,
-    )
+    references = {"clean": root / "clean.png"}
+    write_product(root / "product", name="board", model=root / "model", references=references, size=64)
     return root / "product"
 
 

@@ -1,0 +1,169 @@
+"""Whether a challenger replaces the champion: one decision, with every figure it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from cadnet.config.operate import GateParams
+from cadnet.evaluation.bootstrap import LEVEL, paired_bootstrap
+from cadnet.evaluation.counts import Counts
+from cadnet.evaluation.metrics import segmentation_metrics
+from cadnet.evaluation.slices import Slice, all_slices
+
+NONE = "none"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One condition: ``value`` held against ``limit``, both as they are read; ``passed`` decides."""
+
+    name: str
+    passed: bool
+    value: str
+    limit: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the gate decided and why; it passes when every check does."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the challenger becomes champion."""
+        return all(check.passed for check in self.checks)
+
+    @property
+    def reasons(self) -> str:
+        """The checks that failed, one line each; empty where none did."""
+        return "\n".join(
+            f"{check.name}: {check.value}, wanted {check.limit}" for check in self.checks if not check.passed
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What was measured of one model.
+
+    ``counts``: over the acceptance set. ``latency_ms``: median of single pairs. ``false_shares``: share of
+    pixels called defective, by disturbance of a clean pair, the undisturbed one under ``identical``.
+    ``export_difference``: see :class:`~cadnet.config.operate.GateParams`; None where it was not exported.
+    """
+
+    counts: Counts
+    latency_ms: float = 0.0
+    false_shares: Mapping[str, float] = field(default_factory=dict)
+    export_difference: float | None = None
+
+
+IDENTICAL = "identical"
+
+
+def decide(
+    challenger: Measured,
+    champion: Measured | None,
+    class_names: Sequence[str],
+    rows: pd.DataFrame,
+    params: GateParams,
+    defect_sizes: Sequence[float] = (),
+) -> Decision:
+    """Hold a challenger against the champion, or without one against the limits alone.
+
+    Args:
+        challenger: all that :class:`Measured` holds.
+        champion: its counts over the same images; None where there is none yet.
+        class_names: the defect classes 1..K.
+        rows: the acceptance set's manifest, whose row numbers are ``counts.index``.
+        params: the limits.
+        defect_sizes: edges of the size slices, as shares of the image.
+
+    Raises:
+        ValueError: champion and challenger were scored on different images.
+    """
+    checks = [_least(challenger, params)]
+    if champion is not None:
+        checks.append(_better(challenger, champion, class_names, rows, params))
+        checks.append(_no_slice_worse(challenger, champion, rows, params, defect_sizes))
+    checks += _behaviour(challenger, params)
+    if challenger.export_difference is not None:
+        value, limit = challenger.export_difference, params.export_difference
+        wanted = f"at most {limit:.1e}"
+        checks.append(Check("exported equals trained", value <= limit, f"{value:.1e}", wanted))
+    value, limit = challenger.latency_ms, params.latency_ms
+    checks.append(Check("latency", value <= limit, f"{value:.1f} ms", f"at most {limit:g} ms"))
+    return Decision(tuple(checks))
+
+
+def _least(challenger: Measured, params: GateParams) -> Check:
+    value = segmentation_metrics(challenger.counts).miou
+    passed = value is not None and value >= params.least
+    return Check("mIoU on the acceptance set", passed, _percent(value), f"at least {_percent(params.least)}")
+
+
+def _better(
+    challenger: Measured,
+    champion: Measured,
+    class_names: Sequence[str],
+    rows: pd.DataFrame,
+    params: GateParams,
+) -> Check:
+    if challenger.counts.index.tolist() != champion.counts.index.tolist():
+        raise ValueError("champion and challenger were scored on different images; score both anew")
+    groups = rows["group"].astype(str).iloc[challenger.counts.index].tolist()
+    found = paired_bootstrap([challenger.counts], [champion.counts], class_names, groups)
+    difference = found.difference("miou")
+    interval, observed = difference.interval, difference.observed
+    value = NONE
+    if observed is not None and interval is not None:
+        ends = f"{_points(interval.low)} to {_points(interval.high)}"
+        value = f"{_points(observed)} ({LEVEL} % interval {ends})"
+    passed = interval is not None and interval.low > params.margin
+    limit = f"an interval above {_points(params.margin)}"
+    return Check("mIoU, challenger minus champion", passed, value, limit)
+
+
+def _no_slice_worse(
+    challenger: Measured,
+    champion: Measured,
+    rows: pd.DataFrame,
+    params: GateParams,
+    defect_sizes: Sequence[float],
+) -> Check:
+    mine, theirs = (all_slices(one.counts, rows, defect_sizes) for one in (challenger, champion))
+    drops = {
+        f"{new.by} {new.name}": _iou(old) - _iou(new)
+        for new, old in zip(mine, theirs, strict=True)
+        if new.image_level.defective >= params.slice_images
+    }
+    limit = f"at most {_points(params.slice_drop)}"
+    if not drops:
+        return Check("largest fall of a slice", True, NONE, limit)
+    name, drop = max(drops.items(), key=lambda item: item[1])
+    return Check("largest fall of a slice", drop <= params.slice_drop, f"{_points(drop)} ({name})", limit)
+
+
+def _behaviour(challenger: Measured, params: GateParams) -> list[Check]:
+    checks = []
+    for name, share in challenger.false_shares.items():
+        limit = 0.0 if name == IDENTICAL else params.behaviour.false_share
+        wanted = f"at most {100 * limit:g} % of the pixels"
+        said = f"{100 * share:.3g} % called defective"
+        checks.append(Check(f"clean pair, {name}", share <= limit, said, wanted))
+    return checks
+
+
+def _iou(one: Slice) -> float:
+    """IoU with all defects as one; where neither truth nor prediction has any, nothing is lost."""
+    return 1.0 if one.metrics.defect.iou is None else one.metrics.defect.iou
+
+
+def _percent(value: float | None) -> str:
+    return NONE if value is None else f"{100 * value:.2f} %"
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:+.2f} points"

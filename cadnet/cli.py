@@ -145,3 +145,47 @@ def compare(
     except TrackingError as error:
         fail(error)
     typer.echo(text, nl=False)
+
+
+@app.command()
+def predict(
+    model: Annotated[str, typer.Option(help="Folder of a product, or models:/NAME@ALIAS of the registry.")],
+    out: Annotated[Path, typer.Option(help="Folder of the results; those of the same images are replaced.")],
+    more: Annotated[
+        list[str] | None, typer.Argument(metavar="IMAGE", help="Images, the same as --image.")
+    ] = None,
+    image: Annotated[
+        list[str] | None, typer.Option(help="File, folder or quoted pattern; may be repeated.")
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="Name of one of the product's, or a file; else the nearest is taken.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Probability above which a pixel is a defect; else the product's.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Tiles that are judged at once.")] = 8,
+    register: Annotated[
+        bool | None,
+        typer.Option(
+            "--register/--no-register", help="Bring images onto the reference; else as the product."
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Judge images with a product's network.
+
+    Exit code 0: all good; 1: some are defective; 2: an error, or images that could not be judged.
+    """
+    from cadnet.inference.command import ERROR, Request, no_registry, run
+
+    images = [*(image or []), *(more or [])]
+    if not images:
+        fail("no image; give --image with files, folders or quoted patterns", ERROR)
+    request = Request(model, images, out, reference, threshold, register, batch, device)
+    try:
+        code = run(request, resolve=no_registry, say=typer.echo, warn=lambda line: typer.echo(line, err=True))
+    except KeyboardInterrupt:
+        fail("interrupted; run the same command again", 130)
+    except (OSError, ValueError) as error:
+        fail(error, ERROR)
+    raise typer.Exit(code)

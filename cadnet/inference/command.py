@@ -1,0 +1,129 @@
+"""The command ``cadnet predict``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+import numpy as np
+
+from cadnet.images import read_image
+from cadnet.inference.files import TABLES, find_images
+from cadnet.inference.output import ResultWriter
+from cadnet.inference.prediction import Failure
+from cadnet.inference.predictor import Predictor
+from cadnet.inference.product import PRODUCT_NAME, Product, read_product
+from cadnet.writing.progress import open_progress
+
+REGISTRY_SCHEME = "models:/"
+
+GOOD, DEFECTIVE, ERROR = 0, 1, 2
+"""Exit codes: all images good; at least one defective; an error, or an image that could not be judged."""
+
+_SHOWN = 10
+
+
+class Request(NamedTuple):
+    """What was asked for.
+
+    ``model``: folder of a product, or an address ``models:/...``; ``images``: files, folders, patterns;
+    ``reference``: name of one of the product's, or a file; ``threshold`` and ``register``: None does as the
+    product says.
+    """
+
+    model: str
+    images: Sequence[str]
+    out: Path
+    reference: str | None = None
+    threshold: float | None = None
+    register: bool | None = None
+    batch: int = 8
+    device: str = "auto"
+
+
+def run(
+    request: Request,
+    *,
+    resolve: Callable[[str], Path],
+    say: Callable[[str], object],
+    warn: Callable[[str], object],
+    progress: bool = True,
+) -> int:
+    """Judge all images, write the results and return the exit code.
+
+    Args:
+        request: what to do.
+        resolve: gives the product folder of an address ``models:/...``.
+        say: takes the summary, as one line.
+        warn: takes what could not be judged, line by line.
+        progress: whether to show it on stderr.
+
+    Raises:
+        OSError, ValueError: nothing can be judged: no usable product, no image, an option out of its range,
+            or results that cannot be written.
+    """
+    named = request.model.startswith(REGISTRY_SCHEME)
+    images = find_images(request.images, request.out)
+    product = read_product(resolve(request.model) if named else Path(request.model))
+    predictor = _predictor(product, request)
+    reference = _reference(product, request.reference)
+    good = defective = 0
+    failed: list[str] = []
+    outcomes = predictor.try_many((image.path for image in images), reference)
+    with (
+        ResultWriter(request.out, predictor) as writer,
+        open_progress(progress, len(images), 0, product.name) as bar,
+    ):
+        for image, outcome in zip(images, outcomes, strict=True):
+            if isinstance(outcome, Failure):
+                writer.fail(image, outcome.reason)
+                failed.append(f"{image.path}: {outcome.reason}")
+            else:
+                writer.add(image, outcome)
+                good += outcome.verdict == "good"
+                defective += outcome.verdict == "defective"
+            bar.advance(1)
+    _report_failures(failed, request.out, warn)
+    say(f"good: {good}, defective: {defective}, not judged: {len(failed)}; see {request.out / TABLES[0]}")
+    return ERROR if failed else DEFECTIVE if defective else GOOD
+
+
+def no_registry(address: str) -> NoReturn:
+    """Refuse an address ``models:/...`` and name the product folders below the current one.
+
+    Raises:
+        ValueError: always.
+    """
+    patterns = (f"{'*/' * depth}{PRODUCT_NAME}" for depth in range(1, 4))
+    folders = sorted(path.parent.as_posix() for pattern in patterns for path in Path().glob(pattern))
+    there = f"here are {', '.join(folders[:_SHOWN])}" if folders else "there is none below this folder"
+    raise ValueError(
+        f"{address} needs a model registry, and none is connected; give the folder of a product ({there})"
+    )
+
+
+def _predictor(product: Product, request: Request) -> Predictor:
+    return Predictor(
+        product,
+        request.device,
+        request.batch,
+        threshold=request.threshold,
+        registration=request.register,
+    )
+
+
+def _reference(product: Product, given: str | None) -> np.ndarray | str | None:
+    """The product's reference of that name goes before a file of that name."""
+    if given is None or given in {reference.name for reference in product.references}:
+        return given
+    path = Path(given)
+    # What is no file is taken for a name, and refused with the names there are.
+    return read_image(path) if path.is_file() else given
+
+
+def _report_failures(failed: Sequence[str], out: Path, warn: Callable[[str], object]) -> None:
+    for line in failed[:_SHOWN]:
+        warn(f"not judged: {line}")
+    if len(failed) > _SHOWN:
+        warn(f"and {len(failed) - _SHOWN} more, see {out / TABLES[1]}")

@@ -1,0 +1,243 @@
+"""Product folders: a trained network, the clean references it compares with, and how it decides.
+
+A folder holds all that prediction needs: ``weights.safetensors`` and ``model.json`` as ``save_weights``
+writes them, ``references/<name>.png``, and ``product.json`` with the digests of the others. Nothing in it is
+pickled.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from cadnet.config import Params, RegistrationParams
+from cadnet.config.base import Name, Positive
+from cadnet.files import atomic_directory, file_digest, read_json, write_json, write_text
+from cadnet.images import read_image, write_png
+from cadnet.models.mit import MIN_SIZE
+from cadnet.models.weights import DESCRIPTION_NAME, WEIGHTS_NAME, ModelDescription
+from cadnet.preparers.naming import is_safe
+
+PRODUCT_NAME = "product.json"
+REFERENCES = "references"
+CARD_NAME = "README.md"
+FORMAT_VERSION = 1
+
+_KEY = "format_version"
+
+
+class ProductError(ValueError):
+    """A folder is no usable product; the message names the file, the cause and the cure."""
+
+
+class ReferenceFile(Params):
+    """A clean image of the product: RGB PNG of ``width`` x ``height`` pixels at ``file`` in the folder."""
+
+    name: str
+    file: str
+    sha256: str
+    width: Positive
+    height: Positive
+
+
+@dataclass(frozen=True)
+class Product:
+    """What ``product.json`` in ``folder`` says.
+
+    ``threshold``: a pixel is a defect where its probability of any defect, in (0, 1), exceeds this.
+    ``min_pixels``: defect pixels from which on an image is judged defective. ``size``: side in pixels the
+    network was trained at; larger images are cut into tiles of it. ``registration``: how images are brought
+    onto the reference, None where they lie on it already. ``metrics`` and ``notes`` are for readers.
+    """
+
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    folder: Path
+    name: Name
+    class_names: Annotated[tuple[str, ...], Field(min_length=1)]
+    threshold: Annotated[float, Field(gt=0, lt=1)]
+    min_pixels: Positive
+    size: Annotated[int, Field(ge=MIN_SIZE)]
+    weights_sha256: str
+    references: tuple[ReferenceFile, ...]
+    registration: RegistrationParams | None
+    metrics: dict[str, Any]
+    notes: str
+
+
+def write_product(
+    folder: Path | str,
+    *,
+    name: str,
+    model: Path | str,
+    references: Mapping[str, Path | str],
+    size: int,
+    threshold: float = 0.5,
+    min_pixels: int = 1,
+    class_names: Sequence[str] | None = None,
+    registration: RegistrationParams | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    notes: str = "",
+    card: str | None = None,
+) -> Product:
+    """Make a product folder, complete or not at all; an existing one is replaced as a whole.
+
+    Args, where :class:`Product` does not say it:
+        model: folder that ``save_weights`` wrote.
+        references: name -> file of a clean image, in any format that ``read_image`` reads. Names are of ASCII
+            letters, digits, ``_``, ``.`` and ``-``, and case does not tell them apart.
+        class_names: None takes those in the weights.
+        metrics: JSON values.
+        card: text of ``README.md``, or None for none.
+
+    Raises:
+        FileNotFoundError: weights or a reference are not there.
+        ProductError: a value out of its range, or class names that are not those of the weights.
+        cadnet.models.tensors.WeightsError, cadnet.images.ImageError: damaged weights or reference.
+        OSError: the disk is full or the folder cannot be written.
+    """
+    description = ModelDescription.read(model)
+    told = {
+        "name": name,
+        "class_names": list(description.class_names if class_names is None else class_names),
+        "threshold": threshold,
+        "min_pixels": min_pixels,
+        "size": size,
+        "registration": None if registration is None else registration.model_dump(mode="json"),
+        "metrics": dict(metrics or {}),
+        "notes": notes,
+    }
+    return _written(Path(folder), Path(model), references, told, card)
+
+
+def read_product(folder: Path | str) -> Product:
+    """Read a product folder and compare the weights and every reference with their digests.
+
+    Raises:
+        FileNotFoundError: the folder, or a file that it must hold, is not there.
+        ProductError: ``product.json`` is damaged, of an unknown version or out of range, a digest differs, or
+            the weights have other classes.
+        cadnet.models.tensors.WeightsError: the weights do not describe themselves.
+    """
+    folder = Path(folder)
+    path = folder / PRODUCT_NAME
+    if not path.is_file():
+        raise FileNotFoundError(_no_product(folder))
+    try:
+        content = read_json(path)
+    except ValueError as error:
+        raise ProductError(str(error)) from error
+    product = _parsed(content, folder)
+    _check_names([reference.name for reference in product.references])
+    for reference in product.references:
+        # The name alone decides the place, so that no file outside the folder can be named.
+        if reference.file != _place(reference.name):
+            raise ProductError(
+                f"{path} says that reference {reference.name!r} is {reference.file!r}; it must be "
+                f"{_place(reference.name)!r}"
+            )
+        _check_digest(folder / reference.file, reference.sha256)
+    _check_digest(folder / WEIGHTS_NAME, product.weights_sha256)
+    _check_classes(product, ModelDescription.read(folder))
+    return product
+
+
+def _written(
+    folder: Path, model: Path, references: Mapping[str, Path | str], told: dict[str, Any], card: str | None
+) -> Product:
+    """Write the files and ``product.json``, which holds what is ``told`` and the digests of the others."""
+    description = ModelDescription.read(model)
+    _check_names(list(references))
+    with atomic_directory(folder) as made:
+        shutil.copyfile(model / WEIGHTS_NAME, made / WEIGHTS_NAME)
+        write_json(made / DESCRIPTION_NAME, asdict(description))
+        content = {
+            _KEY: FORMAT_VERSION,
+            **told,
+            "weights_sha256": file_digest(made / WEIGHTS_NAME),
+            "references": [_store(made, key, Path(path)) for key, path in references.items()],
+        }
+        # Looked at before it is written, so that what cannot be read is not made.
+        product = _parsed(content, folder)
+        _check_classes(product, description)
+        write_json(made / PRODUCT_NAME, content)
+        if card is not None:
+            write_text(made / CARD_NAME, card)
+    return product
+
+
+def _place(name: str) -> str:
+    return f"{REFERENCES}/{name}.png"
+
+
+def _store(folder: Path, name: str, source: Path) -> dict[str, Any]:
+    """Write one reference and return its entry."""
+    image = read_image(source)
+    place = _place(name)
+    write_png(folder / place, image)
+    height, width = image.shape[:2]
+    digest = file_digest(folder / place)
+    return {"name": name, "file": place, "sha256": digest, "width": width, "height": height}
+
+
+def _parsed(content: Any, folder: Path) -> Product:
+    path = folder / PRODUCT_NAME
+    version = content.get(_KEY) if isinstance(content, dict) else None
+    if version != FORMAT_VERSION:
+        raise ProductError(
+            f"{path} has format version {version}, and this program reads {FORMAT_VERSION}; update it, or "
+            "make the product again"
+        )
+    values = {key: value for key, value in content.items() if key != _KEY}
+    try:
+        # As JSON, in which strictness takes lists for tuples but no text for numbers.
+        text = json.dumps({**values, "folder": str(folder)}, allow_nan=False)
+        return TypeAdapter(Product).validate_json(text)
+    except ValidationError as error:
+        wrong = sorted({f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()})
+        raise ProductError(f"{path} is not as it should be: {'; '.join(wrong)}") from error
+    except (TypeError, ValueError) as error:
+        raise ProductError(f"metrics of product {content['name']!r} are not JSON values: {error}") from error
+
+
+def _check_names(names: Sequence[str]) -> None:
+    unsafe = sorted(name for name in names if not is_safe(name))
+    if unsafe:
+        raise ProductError(
+            f"references cannot be called {unsafe}; names are of ASCII letters, digits, _, . and -"
+        )
+    if len({name.casefold() for name in names}) < len(names):
+        raise ProductError(f"some references have one name: {sorted(names)}; case does not count")
+
+
+def _check_digest(path: Path, digest: str) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing, which {PRODUCT_NAME} names; copy the product again")
+    if file_digest(path) != digest:
+        raise ProductError(f"{path} is not the file that {PRODUCT_NAME} names; copy the product again")
+
+
+def _check_classes(product: Product, description: ModelDescription) -> None:
+    own, known = list(product.class_names), list(description.class_names)
+    if len(own) != description.num_classes or (known and own != known):
+        raise ProductError(
+            f"product {product.name!r} has the classes {own}, its weights have "
+            f"{known or description.num_classes}; give the weights that belong to it"
+        )
+
+
+def _no_product(folder: Path) -> str:
+    if not folder.is_dir():
+        return f"{folder} is not there; give the folder of a product"
+    if (folder / WEIGHTS_NAME).is_file():
+        return (
+            f"{folder} holds weights but no {PRODUCT_NAME}; make a product of them with "
+            "cadnet.inference.write_product"
+        )
+    return f"{folder} is no product: it holds no {PRODUCT_NAME}"

@@ -1,0 +1,169 @@
+"""Which clean reference an image is compared with."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from cadnet.images import read_image
+from cadnet.inference.caching import ByteCache
+from cadnet.inference.pictures import as_picture
+from cadnet.inference.prediction import Compared, PredictionError
+from cadnet.inference.product import Product, ReferenceFile
+from cadnet.preparers.pairs.references import nearest, signature
+
+GIVEN = "given"
+"""Name of a reference that the caller handed over as pixels."""
+MAX_DIFFERENCE = 25.0
+"""Grey levels from which on an image is of another product. Drawn screens with the strongest effects differ
+by up to 8 from their own pattern and by at least 39 from another one; a transistor lying askew by 14, an
+image of another kind of product by 36, a black one by 79."""
+_AMBIGUOUS = (1.5, 1.0)
+"""A runner-up is hardly farther than the best within this factor and these grey levels."""
+_SIDE = 64
+"""Pixels of the small copies that are compared, as in :func:`signature`."""
+_BLUR = 1.5
+_KEPT_BYTES = 2**28
+"""Decoded references that are kept."""
+
+
+class _Small(NamedTuple):
+    """What is compared of an image: a copy, uint8 (64, 64, 3), the same smoothed, and its signature."""
+
+    copy: np.ndarray
+    colours: np.ndarray
+    structure: np.ndarray
+
+
+class Chosen(NamedTuple):
+    """A reference, uint8 RGB (H, W, 3); ``key`` names its pixels; ``notes`` are for the reader."""
+
+    compared: Compared
+    key: str
+    pixels: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+def difference(image: np.ndarray, reference: np.ndarray) -> float:
+    """Return by how many grey levels two images, uint8 RGB of any size, differ as wholes; 0 is equal.
+
+    On copies of 64 x 64 pixels: the mean absolute difference of the colours, times the distance of the
+    structures (0 equal, 1 unrelated), to which brightness, contrast and small shifts do not count. So another
+    exposure of one product gives little, as does a flat product with a defect; another product gives much.
+    Blank images have no structure and count as unrelated.
+    """
+    return _difference(_small(image), _small(reference))
+
+
+class References:
+    """The references of a product, decoded when they are needed."""
+
+    def __init__(self, product: Product) -> None:
+        self._product = product
+        self._files = {reference.name: reference for reference in product.references}
+        self._kept: ByteCache[np.ndarray] = ByteCache(_KEPT_BYTES)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def resolve(self, reference: np.ndarray | str) -> Chosen:
+        """Return the product's reference of that name, or an array of pixels as a reference of its own.
+
+        Raises:
+            PredictionError: the product has no reference of that name.
+            cadnet.images.ImageError: the array is no image.
+        """
+        if isinstance(reference, np.ndarray):
+            pixels = as_picture(reference)
+            digest = hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()
+            return Chosen(Compared(GIVEN, digest, None), digest, pixels)
+        if reference not in self._files:
+            close = difflib.get_close_matches(reference, self._files, n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            raise PredictionError(
+                f"product {self._product.name!r} has no reference {reference!r}{hint}; it has "
+                f"{sorted(self._files)}"
+            )
+        file = self._files[reference]
+        return Chosen(Compared(reference, file.sha256, None), file.sha256, self._pixels(file))
+
+    def choose(self, image: np.ndarray, any_size: bool = False) -> Chosen:
+        """Return the reference that differs least from ``image``, uint8 RGB (H, W, 3).
+
+        Args:
+            image: to be compared with it.
+            any_size: also take references of another size, which registration can bring together.
+
+        Raises:
+            PredictionError: the product has no reference, none of the image's size, or all differ by more
+                than ``MAX_DIFFERENCE``.
+        """
+        candidates = self._candidates(image, any_size)
+        small = _small(image)
+        measured = [(round(_difference(small, self._small[file.name]), 2), file) for file in candidates]
+        ranked = sorted(measured, key=lambda item: item[0])
+        best, file = ranked[0]
+        if best > MAX_DIFFERENCE:
+            raise PredictionError(
+                f"the image fits no reference of product {self._product.name!r}: it differs from the "
+                f"nearest, {file.name!r}, by {best:.0f} grey levels, and {MAX_DIFFERENCE:.0f} are allowed; "
+                "if it is of this product all the same, name the reference"
+            )
+        notes: tuple[str, ...] = ()
+        if len(ranked) > 1 and ranked[1][0] <= best * _AMBIGUOUS[0] + _AMBIGUOUS[1]:
+            notes = (
+                f"two references fit: {file.name} differs by {best:.1f} grey levels, {ranked[1][1].name} by "
+                f"{ranked[1][0]:.1f}; name the right one to be sure",
+            )
+        return Chosen(Compared(file.name, file.sha256, best), file.sha256, self._pixels(file), notes)
+
+    def _candidates(self, image: np.ndarray, any_size: bool) -> Sequence[ReferenceFile]:
+        height, width = image.shape[:2]
+        files = list(self._files.values())
+        if not files:
+            raise PredictionError(
+                f"product {self._product.name!r} holds no reference and its network needs one; give one"
+            )
+        fitting = [file for file in files if any_size or (file.width, file.height) == (width, height)]
+        if not fitting:
+            sizes = sorted({(file.width, file.height) for file in files})
+            raise PredictionError(
+                f"the image has {width} x {height} pixels, the references of product {self._product.name!r} "
+                f"have {', '.join(f'{w} x {h}' for w, h in sizes)}; give images of that size, or switch "
+                "registration on"
+            )
+        return fitting
+
+    @cached_property
+    def _small(self) -> dict[str, _Small]:
+        # Not kept: all references at once may be more than fits.
+        return {file.name: _small(read_image(self._path(file))) for file in self._files.values()}
+
+    def _pixels(self, file: ReferenceFile) -> np.ndarray:
+        pixels = self._kept.get(file.name, "")
+        if pixels is None:
+            pixels = read_image(self._path(file))
+            self._kept.put(file.name, "", pixels, pixels.nbytes)
+        return pixels
+
+    def _path(self, file: ReferenceFile) -> str:
+        return str(self._product.folder / file.file)
+
+
+def _small(image: np.ndarray) -> _Small:
+    copy = cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    colours = cv2.GaussianBlur(copy.astype(np.float32), (0, 0), _BLUR, borderType=cv2.BORDER_REPLICATE)
+    return _Small(copy, colours, signature(copy))
+
+
+def _difference(image: _Small, reference: _Small) -> float:
+    levels = float(np.abs(image.colours - reference.colours).mean())
+    unlike = nearest(image.copy, [reference.structure]).distance / math.sqrt(2)
+    return levels * unlike

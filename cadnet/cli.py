@@ -176,16 +176,22 @@ def predict(
 
     Exit code 0: all good; 1: some are defective; 2: an error, or images that could not be judged.
     """
-    from cadnet.inference.command import ERROR, Request, no_registry, run
+    from cadnet.inference.command import ERROR, Request, run
+    from cadnet.tracking.tracker import TrackingError
+
+    def resolve(address: str) -> Path:
+        from cadnet.tracking.product_logging import fetch_product
+
+        return fetch_product(address, Path("cache/registry"))
 
     images = [*(image or []), *(more or [])]
     if not images:
         fail("no image; give --image with files, folders or quoted patterns", ERROR)
     request = Request(model, images, out, reference, threshold, register, batch, device)
     try:
-        code = run(request, resolve=no_registry, say=typer.echo, warn=lambda line: typer.echo(line, err=True))
+        code = run(request, resolve=resolve, say=typer.echo, warn=lambda line: typer.echo(line, err=True))
     except KeyboardInterrupt:
         fail("interrupted; run the same command again", 130)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TrackingError) as error:
         fail(error, ERROR)
     raise typer.Exit(code)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from cadnet.inference.files import TABLES, find_images
 from cadnet.inference.output import ResultWriter
 from cadnet.inference.prediction import Failure
 from cadnet.inference.predictor import Predictor
-from cadnet.inference.product import PRODUCT_NAME, Product, read_product
+from cadnet.inference.product import Product, read_product
 from cadnet.writing.progress import open_progress
 
 REGISTRY_SCHEME = "models:/"
@@ -87,20 +87,6 @@ def run(
     _report_failures(failed, request.out, warn)
     say(f"good: {good}, defective: {defective}, not judged: {len(failed)}; see {request.out / TABLES[0]}")
     return ERROR if failed else DEFECTIVE if defective else GOOD
-
-
-def no_registry(address: str) -> NoReturn:
-    """Refuse an address ``models:/...`` and name the product folders below the current one.
-
-    Raises:
-        ValueError: always.
-    """
-    patterns = (f"{'*/' * depth}{PRODUCT_NAME}" for depth in range(1, 4))
-    folders = sorted(path.parent.as_posix() for pattern in patterns for path in Path().glob(pattern))
-    there = f"here are {', '.join(folders[:_SHOWN])}" if folders else "there is none below this folder"
-    raise ValueError(
-        f"{address} needs a model registry, and none is connected; give the folder of a product ({there})"
-    )
 
 
 def _predictor(product: Product, request: Request) -> Predictor:

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cadnet
+from cadnet.files import atomic_directory
 from cadnet.images import read_image
 from cadnet.inference import read_product
 from cadnet.inference.product import Product
+from cadnet.tracking.registry import Registry
+from cadnet.tracking.store import resolve_store
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,6 +77,33 @@ def save_product_model(folder: Path | str, product: Path | str) -> None:
             input_example=_example(found),
             pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
         )
+
+
+def fetch_product(uri: str, cache: Path | str, root: Path | str = ".", store: str | None = None) -> Path:
+    """Return the product's folder of a registered model, downloaded once per version.
+
+    Args:
+        uri: ``models:/<name>@<alias>`` or ``models:/<name>/<number>``.
+        cache: folder of downloaded versions; may be deleted at any time.
+        root: folder that relative addresses of stores count from.
+        store: address of the tracking store; else ``MLFLOW_TRACKING_URI``, else ``<root>/mlflow.db``.
+
+    Raises:
+        TrackingError: the store cannot be used, or there is no such model, alias or version.
+        cadnet.inference.ProductError: the downloaded product is damaged.
+    """
+    registry = Registry(resolve_store(root, store))
+    version = registry.resolve(uri)
+    # Versions never change, but another store may have the same names.
+    place = Path(cache) / version.model / f"{version.number}-{version.fingerprint[:16]}"
+    if not place.is_dir():
+        with atomic_directory(place) as folder:
+            # MLflow names the folder it downloads after the last part of its source.
+            registry.download(version, folder / "download").rename(folder / "model")
+            (folder / "download").rmdir()
+    product = product_folder(place / "model")
+    read_product(product)
+    return product
 
 
 def product_folder(model: Path) -> Path:

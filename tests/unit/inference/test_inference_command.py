@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from cadnet.cli import app
 from cadnet.images import read_image, read_mask, write_png
 from cadnet.inference import Product, predictor
-from cadnet.inference.command import Request, no_registry, run
+from cadnet.inference.command import Request, run
 from cadnet.inference.drawing import class_colours
 
 CLEAN = texture(40, 48)
@@ -150,15 +150,19 @@ class TestFailures:
             (["--threshold", "2"], "threshold must be between 0 and 1"),
             (["--reference", "cleam"], "did you mean 'clean'?"),
             (["--device", "tpu9"], "device 'tpu9' cannot be used"),
-            (
-                ["--model", "models:/cadnet-screen@champion"],
-                "models:/cadnet-screen@champion needs a model registry",
-            ),
+            (["--model", "models:/cadnet-screen"], "is no address of a model; write models:/<name>@<alias>"),
         ],
     )
     def test_errors_are_one_line_and_code_2(
-        self, product: Product, photos: Path, tmp_path: Path, options: list[str], message: str
+        self,
+        product: Product,
+        photos: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        options: list[str],
+        message: str,
     ) -> None:
+        monkeypatch.chdir(tmp_path)
         arguments = ["--model", product.folder, "--image", photos, "--out", tmp_path / "out", *options]
         code, said, errors = invoke(*arguments)
         assert code == 2 and said == "" and errors.startswith("error: ") and message in errors
@@ -211,15 +215,15 @@ class TestOptions:
         assert run(request, resolve=resolve, say=lines.append, warn=lines.append, progress=False) == 0
         assert asked == ["models:/cadnet-screen@champion"] and len(lines) == 1
 
-    def test_without_a_registry_the_products_there_are_named(
-        self, product: Product, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    def test_a_name_that_is_not_registered_is_an_error(
+        self, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(tmp_path)
-        with pytest.raises(ValueError, match=r"give the folder of a product \(here are product\)"):
-            no_registry("models:/x@champion")
-        monkeypatch.chdir(product.folder / "references")
-        with pytest.raises(ValueError, match="there is none below this folder"):
-            no_registry("models:/x@champion")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "file:./mlruns")
+        arguments = ("--model", "models:/cadnet-x@champion", "--image", photos, "--out", tmp_path / "out")
+        code, _, said = invoke(*arguments)
+        assert code == 2 and "tracking store 'file:./mlruns' cannot be used" in said
+        assert not (tmp_path / "out").exists()
 
     def test_registration_is_switched_on_and_off(self, tmp_path: Path, model: Path) -> None:
         product = make_product(tmp_path, {"clean": texture(40, 48)}, model)

@@ -14,10 +14,13 @@ import torch
 import yaml
 
 from cadnet.images import write_png
-from cadnet.inference import Predictor, write_product
+from cadnet.inference import Predictor, ProductError, read_product, write_product
 from cadnet.models.factory import build_model
 from cadnet.models.weights import save_weights
-from cadnet.tracking.product_logging import product_folder, save_product_model
+from cadnet.tracking import Cell, MlflowTracker, TrackingError
+from cadnet.tracking.product_logging import fetch_product, product_folder, save_product_model
+from cadnet.tracking.registry import Registry
+from cadnet.tracking.store import resolve_store
 
 SCRIPT = """
 import json, sys
@@ -46,6 +49,27 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
     references = {"clean": root / "clean.png"}
     write_product(root / "product", name="board", model=root / "model", references=references, size=64)
     return root / "product"
+
+
+def test_a_registered_product_is_fetched_once(
+    product: Path, project: Path, tracker: MlflowTracker, cell: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = tracker.open_run(cell, "f" * 64, stage="register").run_id
+    registry = Registry(resolve_store(project))
+    version, _ = registry.register(
+        "cadnet-board", "a" * 64, run_id, lambda folder: save_product_model(folder, product)
+    )
+    registry.promote(version)
+    cache = project / "cache"
+    folder = fetch_product("models:/cadnet-board@champion", cache, project)
+    assert read_product(folder).weights_sha256 == read_product(product).weights_sha256
+    monkeypatch.setattr(Registry, "download", lambda *_: pytest.fail("downloaded twice"))
+    assert fetch_product("models:/cadnet-board/1", cache, project) == folder
+    with pytest.raises(TrackingError, match="has no version '2'"):
+        fetch_product("models:/cadnet-board/2", cache, project)
+    next(folder.glob("references/*")).write_bytes(b"another picture")
+    with pytest.raises(ProductError, match=r"is not the file that product\.json names"):
+        fetch_product("models:/cadnet-board@champion", cache, project)
 
 
 def test_mlflow_loads_it_without_pickle_and_without_a_checkout(product: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,18 +64,15 @@ def save_product_model(folder: Path | str, product: Path | str) -> None:
     given = [
         TensorSpec(kind, (-1, -1, -1), name) for kind, name in ((bytes_, "labels"), (floats, "probability"))
     ]
-    with warnings.catch_warnings():
-        # Type hints would describe a table, and this takes named images.
-        warnings.filterwarnings("ignore", message="(?i).*type hint.*")
-        mlflow.pyfunc.save_model(
-            str(folder),
-            python_model=str(SCRIPT),
-            artifacts={PRODUCT: str(product)},
-            code_paths=[str(Path(cadnet.__file__).parent)],
-            signature=ModelSignature(Schema(list(taken)), Schema(list(given))),
-            input_example=_example(found),
-            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
-        )
+    mlflow.pyfunc.save_model(
+        str(folder),
+        python_model=str(SCRIPT),
+        artifacts={PRODUCT: str(product)},
+        code_paths=[str(Path(cadnet.__file__).parent)],
+        signature=ModelSignature(Schema(list(taken)), Schema(list(given))),
+        input_example=_example(found),
+        pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+    )
 
 
 def fetch_product(uri: str, cache: Path | str, root: Path | str = ".", store: str | None = None) -> Path:

@@ -13,6 +13,9 @@ from cadnet.preparers.palette import palette
 
 Colour = tuple[int, int, int]
 
+LEAST = 384
+"""Pixels of the longer side below which an image is drawn enlarged, so that names do not cover it."""
+
 _DARK = (0, 0, 0)
 _MOST_BOXES = 200
 """Boxes and texts of more defects would hide the image; outlines are drawn of all."""
@@ -32,16 +35,26 @@ def class_colours(metadata: Mapping[str, Any], count: int) -> tuple[Colour, ...]
 
 
 def draw_overlay(prediction: Prediction, class_names: Sequence[str], colours: Sequence[Colour]) -> np.ndarray:
-    """Return the image, uint8 RGB (H, W, 3), with outlines and boxes of the defects in colours of classes."""
-    canvas = prediction.image.copy()
+    """Return the image, uint8 RGB, with outlines and boxes of the defects in colours of classes.
+
+    Its size is the image's, or for an image below :data:`LEAST` pixels a whole multiple of it.
+    """
+    factor = max(1, -(-LEAST // max(prediction.labels.shape)))
+    canvas, labels = (
+        np.ascontiguousarray(one.repeat(factor, 0).repeat(factor, 1))
+        for one in (prediction.image, prediction.labels)
+    )
     width = max(1, round(max(canvas.shape[:2]) / 500))
     for label, colour in enumerate(colours, start=1):
-        mask = (prediction.labels == label).view(np.uint8)
+        mask = (labels == label).view(np.uint8)
         outlines, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(canvas, outlines, -1, colour, width)
     by_name = dict(zip(class_names, colours, strict=True))
     for defect in reversed(prediction.defects[:_MOST_BOXES]):
-        _draw_box(canvas, defect, by_name[defect.class_name], list(class_names), width)
+        x0, y0, x1, y1 = defect.box
+        box = x0 * factor, y0 * factor, x1 * factor, y1 * factor
+        colour = by_name[defect.class_name]
+        _draw_box(canvas, defect._replace(box=box), colour, list(class_names), width)
     return canvas
 
 

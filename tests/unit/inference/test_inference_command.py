@@ -68,7 +68,9 @@ class TestResults:
             read_mask(folder / "probability.png", 254), expected.clip(0, 1) * (140 - 5 * (expected == 2))
         )
         overlay = read_image(folder / "overlay.png")
-        assert overlay.shape == CLEAN.shape and (overlay[5, 10:20] == class_colours({}, 2)[0]).all()
+        # 48 pixels are fewer than are drawn in their own size: eight times as large.
+        assert overlay.shape == (320, 384, 3)
+        assert (overlay[40, 80:160] == class_colours({}, 2)[0]).all()
         result = json.loads((folder / "result.json").read_text())
         first, second = result.pop("defects")
         assert (first["class"], first["box"], first["area"]) == ("line", [10, 5, 20, 10], 50)

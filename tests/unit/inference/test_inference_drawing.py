@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cadnet.inference import Prediction
+from cadnet.inference import Prediction, drawing
 from cadnet.inference.drawing import class_colours, draw_overlay
 from cadnet.inference.regions import find_defects
 
@@ -29,6 +29,19 @@ class TestColours:
 
 
 class TestOverlay:
+    @pytest.fixture(autouse=True)
+    def own_size(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(drawing, "LEAST", 1)
+
+    def test_a_small_image_is_enlarged_so_that_names_fit(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(drawing, "LEAST", 384)
+        labels = np.zeros((100, 120), np.uint8)
+        labels[40:60, 30:70] = 1
+        overlay = draw_overlay(prediction(labels, ("a",)), ("a",), (RED,))
+        assert overlay.shape == (400, 480, 3)
+        assert (overlay[160, 120:280] == RED).all() and (overlay[239, 120:280] == RED).all()
+        assert (overlay[165:235, 125:275] == 128).all()
+
     def test_outline_and_box_in_the_classes_colour(self) -> None:
         labels = np.zeros((100, 120), np.uint8)
         labels[40:60, 30:70], labels[80:90, 90:110] = 1, 2

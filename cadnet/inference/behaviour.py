@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from cadnet.config.operate import BehaviourParams
+from cadnet.evaluation.gate import IDENTICAL
 from cadnet.images import read_image
 from cadnet.inference.predictor import Predictor
 
-IDENTICAL = "identical"
 SEED = 0
 """Of the noise: the same for every model."""
 

@@ -9,46 +9,28 @@ from typing import Any
 
 import torch
 
-from cadnet.config import MethodParams, TrainParams
-from cadnet.datasets.manifest import PreparedDataset
 from cadnet.semi.build import build_learner
 from cadnet.semi.data import FewLabelData
-from cadnet.training.data import PairData
+from cadnet.training.learner import Learner
 from cadnet.training.plan import TrainingPlan
+from cadnet.training.supervised import TrainingJob
 
 
 @dataclass(frozen=True)
-class PretrainingJob:
+class PretrainingJob(TrainingJob):
     """A method learns all labels of ``dataset``, whose classes are one; nothing is unlabelled."""
-
-    dataset: PreparedDataset
-    method: MethodParams
-    train: TrainParams
-    seed: int
 
     def identity(self) -> Mapping[str, Any]:
         """Return all besides the code that decides the weights."""
-        return {
-            "data": self.dataset.digest,
-            "method": self.method.model_dump(),
-            "train": self.train.model_dump(),
-            "seed": self.seed,
-            "labels": "all",
-        }
+        return {**super().identity(), "labels": "all"}
 
-    def plan(self, cache: Path) -> TrainingPlan:
-        """Build the networks from the seed."""
-        torch.manual_seed(self.seed)
-        return TrainingPlan(
-            build_learner(self.method, self.train),
-            PairData(self.dataset, self.train, self.seed, cache),
-            self.train.epochs,
-            len(self.dataset.split("train")) // self.train.batch_size,
-        )
+    def learner(self) -> Learner:
+        """Build the method's networks and what trains them."""
+        return build_learner(self.method, self.train)
 
 
 @dataclass(frozen=True)
-class FinetuningJob:
+class FinetuningJob(TrainingJob):
     """A pre-trained method learns few labels of ``dataset``, whose classes are one.
 
     ``labelled`` and ``unlabelled`` are rows of the train split; only methods that use unlabelled images see
@@ -56,10 +38,6 @@ class FinetuningJob:
     training.
     """
 
-    dataset: PreparedDataset
-    method: MethodParams
-    train: TrainParams
-    seed: int
     labelled: tuple[int, ...]
     unlabelled: tuple[int, ...]
     epochs: int
@@ -70,16 +48,17 @@ class FinetuningJob:
     def identity(self) -> Mapping[str, Any]:
         """Return all besides the code that decides the weights."""
         return {
-            "data": self.dataset.digest,
-            "method": self.method.model_dump(),
-            "train": self.train.model_dump(),
-            "seed": self.seed,
+            **super().identity(),
             "labelled": list(self.labelled),
             "unlabelled": list(self.seen_unlabelled),
             "epochs": self.epochs,
             "steps": self.steps,
             "origin": self.origin,
         }
+
+    def learner(self) -> Learner:
+        """Build the method's networks with the pre-trained weights, and what trains them."""
+        return build_learner(self.method, self.train, self.start)
 
     @property
     def seen_unlabelled(self) -> tuple[int, ...]:
@@ -107,5 +86,4 @@ class FinetuningJob:
             unlabelled=self.seen_unlabelled,
             steps=self.steps,
         )
-        learner = build_learner(self.method, self.train, self.start)
-        return TrainingPlan(learner, data, self.epochs, self.steps)
+        return TrainingPlan(self.learner(), data, self.epochs, self.steps)

@@ -15,7 +15,7 @@ from cadnet.datasets.manifest import PreparedDataset
 from cadnet.losses.build import build_loss
 from cadnet.models.factory import build_model
 from cadnet.training.data import PairData
-from cadnet.training.learner import Supervised
+from cadnet.training.learner import Learner, Supervised
 from cadnet.training.plan import TrainingPlan
 
 
@@ -38,15 +38,19 @@ class TrainingJob:
         }
 
     def plan(self, cache: Path) -> TrainingPlan:
-        """Build the network from the seed, its loss from the dataset's pixel counts."""
+        """Build what is trained from the seed, beside the whole training split."""
         torch.manual_seed(self.seed)
-        loss = build_loss(self.method, self.dataset.class_pixels("train"))
         return TrainingPlan(
-            Supervised(build_network(self.method, self.train, self.dataset.num_classes), loss),
+            self.learner(),
             PairData(self.dataset, self.train, self.seed, cache),
             self.train.epochs,
             len(self.dataset.split("train")) // self.train.batch_size,
         )
+
+    def learner(self) -> Learner:
+        """Build what is trained, from torch's generator."""
+        loss = build_loss(self.method, self.dataset.class_pixels("train"))
+        return Supervised(build_network(self.method, self.train, self.dataset.num_classes), loss)
 
 
 def build_network(method: MethodParams, train: TrainParams, num_classes: int) -> nn.Module:

@@ -27,6 +27,21 @@ def validation_folder(dataset: str) -> Path:
     return REPORTS / "validate" / dataset
 
 
+def product_folder(product: str) -> Path:
+    """Where the product's folder is made."""
+    return Path("products") / product
+
+
+def registration_file(product: str) -> Path:
+    """What was registered of the product, and why."""
+    return REPORTS / "register" / f"{product}.json"
+
+
+def gate_folder(product: str) -> Path:
+    """Where the last decision on the product lies."""
+    return REPORTS / "gate" / product
+
+
 def search_table(dataset: str) -> Path:
     """What was tried before the recipes were settled."""
     return Path("params/search") / f"{dataset}.csv"

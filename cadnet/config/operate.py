@@ -1,12 +1,12 @@
-"""Parameters of the gate between a new model and the one a line relies on."""
+"""Parameters of products: which network is registered, and the gate before the one a line relies on."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from cadnet.config.base import Fraction, Params, Positive, PositiveFloat
+from cadnet.config.base import Fraction, Name, Params, Positive, PositiveFloat
 
 GreyLevels = Annotated[float, Field(ge=0, le=255)]
 
@@ -18,8 +18,8 @@ class BehaviourParams(Params):
     """Grey levels by which the whole image gets brighter or darker (SynLCD's screens: up to 6)."""
     noise: GreyLevels = 4.0
     """Standard deviation of Gaussian noise in grey levels."""
-    shift: Annotated[int, Field(ge=0, le=8)] = 1
-    """Pixels by which the image is moved to each of the four sides."""
+    shift: Annotated[float, Field(ge=0, le=8)] = 1.0
+    """Pixels by which the image is moved to each of the four sides; between whole ones it is interpolated."""
     false_share: Fraction = 0.002
     """Share of such an image's pixels that may be called defective; of an identical pair's, none may."""
 
@@ -40,3 +40,33 @@ class GateParams(Params):
     export_difference: PositiveFloat = 1e-4
     """Largest difference of the exported network's output, as a share of its largest."""
     behaviour: BehaviourParams = BehaviourParams()
+
+
+class ProductParams(Params):
+    """A product whose best network is registered, and when that replaces the one in use."""
+
+    dataset: Name
+    """What its networks are trained on; its references are the product's, its classes and sizes too."""
+    acceptance: Name
+    """Prepared dataset that the gate scores on; nothing is trained on it."""
+    split: Literal["train", "val", "test"] = "val"
+    """Split of it that is scored. What SynLCD calls val is drawn from a pattern that no training has seen."""
+    metric: str = "val_miou"
+    """Validation metric, at the epoch that was kept, by which the best of the main grid is chosen."""
+    methods: tuple[Name, ...] = ()
+    """Methods of the main grid that may be chosen; none stands for all."""
+    references: str | None = None
+    """Folder of clean images; null takes those of the dataset."""
+    threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Probability above which a pixel is a defect; null is chosen on validation images."""
+    min_pixels: Positive = 20
+    """Defect pixels from which on an image is judged defective."""
+    gate: GateParams = GateParams()
+
+    @model_validator(mode="after")
+    def _frozen_apart(self) -> Self:
+        if self.dataset == self.acceptance:
+            raise ValueError(
+                f"acceptance is '{self.dataset}', which the product is trained on; give a dataset of its own"
+            )
+        return self

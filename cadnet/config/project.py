@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from cadnet.config.base import Name, Params
 from cadnet.config.datasets import DatasetParams
+from cadnet.config.operate import ProductParams
 from cadnet.config.semi import OFF, SemiParams, check_protocol
 from cadnet.config.training import EvaluateParams, MethodParams, Recipe, TrainParams
 from cadnet.config.validation import ValidateParams
@@ -71,6 +72,8 @@ class ProjectParams(Params):
     """Few labels of a kind of defect that the networks have not learnt (paper Table 6)."""
     prepare: Annotated[tuple[Name, ...], Field(min_length=1)]
     """The datasets that are prepared and validated; grids name datasets of it."""
+    products: dict[Name, ProductParams] = Field(default_factory=dict)
+    """What is registered after the main grid, by the product's name."""
     datasets: dict[Name, DatasetParams]
     methods: dict[Name, MethodParams]
     train: TrainParams
@@ -86,12 +89,14 @@ class ProjectParams(Params):
     @model_validator(mode="after")
     def _references_exist(self) -> Self:
         candidates = self.search.recipes if self.search else {}
+        registered = self.products.items()
         checks: list[tuple[str, Iterable[str], Iterable[str]]] = [
             *((f"{key}.datasets", grid.datasets, self.datasets) for key, grid in self.grids.items()),
             *((f"{key}.methods", grid.methods, self.methods) for key, grid in self.grids.items()),
             ("prepare", self.prepare, self.datasets),
             *((key, names, self.datasets) for key, names in self._single_datasets.items()),
             ("semi.methods", self.semi.methods, self.methods),
+            *((f"products.{key}.methods", one.methods, self.run.methods) for key, one in registered),
             ("methods.*.recipe", [m.recipe for m in self.methods.values()], self.train.recipes),
             ("search.recipes", candidates, self.train.recipes),
         ]
@@ -106,7 +111,8 @@ class ProjectParams(Params):
         """Keys that name one dataset, each with its name if it is used."""
         searched = [self.search.dataset] if self.search else []
         before, after = ([self.semi.pretrain], [self.semi.dataset]) if self.semi.cells else ([], [])
-        return {"search.dataset": searched, "semi.pretrain": before, "semi.dataset": after}
+        accepted = {f"products.{key}.acceptance": [one.acceptance] for key, one in self.products.items()}
+        return {"search.dataset": searched, "semi.pretrain": before, "semi.dataset": after, **accepted}
 
     @model_validator(mode="after")
     def _prepared(self) -> Self:
@@ -128,8 +134,26 @@ class ProjectParams(Params):
         return self
 
     @model_validator(mode="after")
+    def _products_are_made(self) -> Self:
+        """What is registered the main grid trains, and nothing learns what the gate looks at."""
+        trained = {cell[0] for grid in self.grids.values() for cell in grid.cells}
+        trained |= {self.semi.pretrain, self.semi.dataset} if self.semi.cells else set()
+        for key, entry in self.products.items():
+            if entry.dataset not in self.run.datasets:
+                raise ValueError(
+                    f"products.{key}.dataset is '{entry.dataset}', which run.datasets does not name; add it "
+                    "there, or remove the product"
+                )
+            if entry.acceptance in trained:
+                raise ValueError(
+                    f"products.{key}.acceptance is '{entry.acceptance}', which a grid trains on; give a "
+                    "dataset of its own"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _keys_without_dots(self) -> Self:
-        for what in ("datasets", "methods"):
+        for what in ("datasets", "methods", "products"):
             dotted = [name for name in getattr(self, what) if "." in name]
             if dotted:
                 # DVC reads a parameter's name as a path whose parts are joined by dots.

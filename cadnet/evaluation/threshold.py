@@ -1,4 +1,4 @@
-"""A decision threshold chosen on validation images, for networks of one defect class."""
+"""A decision threshold chosen on validation images."""
 
 from __future__ import annotations
 
@@ -36,6 +36,22 @@ def best_threshold(counts: Counts) -> float:
     if line.best_threshold is None or not line.best_fscore:
         return 0.5
     return max(line.best_threshold, LOWEST)
+
+
+class AnyDefect(nn.Module):
+    """A network whose defect classes are taken as one: the probability of any defect, as in prediction."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor, reference: Tensor) -> SegOutput:
+        """Return the network's output with logits (B, 2, H, W)."""
+        output: SegOutput = self.network(image, reference)
+        logits = output.logits.float()
+        # softmax adds probabilities of classes as logsumexp adds their logits.
+        defect = logits[:, 1:].logsumexp(dim=1, keepdim=True)
+        return output._replace(logits=torch.cat([logits[:, :1], defect], dim=1))
 
 
 class Thresholded(nn.Module):

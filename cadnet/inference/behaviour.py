@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import cv2
 import numpy as np
 
 from cadnet.config.operate import BehaviourParams
@@ -13,6 +14,8 @@ from cadnet.inference.predictor import Predictor
 
 SEED = 0
 """Of the noise: the same for every model."""
+MOST = 32
+"""References that are looked at, evenly chosen where there are more."""
 
 
 def disturbances(image: np.ndarray, params: BehaviourParams) -> Iterator[tuple[str, np.ndarray]]:
@@ -35,11 +38,13 @@ def disturbances(image: np.ndarray, params: BehaviourParams) -> Iterator[tuple[s
 def false_shares(predictor: Predictor, params: BehaviourParams) -> dict[str, float]:
     """Return by disturbance the largest share of a reference's pixels that is called defective, in [0, 1].
 
-    Every reference of the product is compared with itself, disturbed; nothing in it is a defect. Empty for
-    a product without references.
+    References of the product, :data:`MOST` at most, are compared with themselves, disturbed; nothing in them
+    is a defect. Empty for a product without references.
     """
     worst: dict[str, float] = {}
-    for reference in predictor.product.references:
+    references = predictor.product.references
+    chosen = np.linspace(0, len(references) - 1, min(MOST, len(references))).round().astype(int)
+    for reference in (references[number] for number in chosen):
         clean = read_image(predictor.product.folder / reference.file)
         for name, image in disturbances(clean, params):
             share = predictor.predict(image, reference.name).defect_pixels / (clean.shape[0] * clean.shape[1])
@@ -51,8 +56,7 @@ def _bytes(values: np.ndarray) -> np.ndarray:
     return values.round().clip(0, 255).astype(np.uint8)
 
 
-def _moved(image: np.ndarray, down: int, right: int) -> np.ndarray:
-    height, width = image.shape[:2]
-    rows = (np.arange(height) - down).clip(0, height - 1)
-    columns = (np.arange(width) - right).clip(0, width - 1)
-    return np.ascontiguousarray(image[rows[:, None], columns[None, :]])
+def _moved(image: np.ndarray, down: float, right: float) -> np.ndarray:
+    motion = np.array([[1, 0, right], [0, 1, down]], np.float64)
+    size = image.shape[1], image.shape[0]
+    return cv2.warpAffine(image, motion, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

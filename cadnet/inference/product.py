@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,7 +53,8 @@ class Product:
     ``threshold``: a pixel is a defect where its probability of any defect, in (0, 1), exceeds this.
     ``min_pixels``: defect pixels from which on an image is judged defective. ``size``: side in pixels the
     network was trained at; larger images are cut into tiles of it. ``registration``: how images are brought
-    onto the reference, None where they lie on it already. ``metrics`` and ``notes`` are for readers.
+    onto the reference, None where they lie on it already. ``metrics``, ``notes`` and ``params`` (what it was
+    trained with) are for readers.
     """
 
     __pydantic_config__ = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -69,6 +70,7 @@ class Product:
     registration: RegistrationParams | None
     metrics: dict[str, Any]
     notes: str
+    params: dict[str, Any] = field(default_factory=dict)
 
 
 def write_product(
@@ -84,6 +86,7 @@ def write_product(
     registration: RegistrationParams | None = None,
     metrics: Mapping[str, Any] | None = None,
     notes: str = "",
+    params: Mapping[str, Any] | None = None,
     card: str | None = None,
 ) -> Product:
     """Make a product folder, complete or not at all; an existing one is replaced as a whole.
@@ -93,7 +96,7 @@ def write_product(
         references: name -> file of a clean image, in any format that ``read_image`` reads. Names are of ASCII
             letters, digits, ``_``, ``.`` and ``-``, and case does not tell them apart.
         class_names: None takes those in the weights.
-        metrics: JSON values.
+        metrics, params: JSON values.
         card: text of ``README.md``, or None for none.
 
     Raises:
@@ -112,6 +115,7 @@ def write_product(
         "registration": None if registration is None else registration.model_dump(mode="json"),
         "metrics": dict(metrics or {}),
         "notes": notes,
+        "params": dict(params or {}),
     }
     return _written(Path(folder), Path(model), references, told, card)
 

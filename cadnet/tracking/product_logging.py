@@ -10,9 +10,10 @@ import cadnet
 from cadnet.files import atomic_directory
 from cadnet.images import read_image
 from cadnet.inference import read_product
-from cadnet.inference.product import Product
+from cadnet.inference.product import PRODUCT_NAME, Product
 from cadnet.tracking.registry import Registry
 from cadnet.tracking.store import resolve_store
+from cadnet.tracking.tracker import TrackingError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,8 +104,16 @@ def fetch_product(uri: str, cache: Path | str, root: Path | str = ".", store: st
 
 
 def product_folder(model: Path) -> Path:
-    """Where the product lies in a downloaded MLflow model."""
-    return model / "artifacts" / PRODUCT
+    """Where the product lies in a downloaded MLflow model.
+
+    Raises:
+        TrackingError: it holds none.
+    """
+    # MLflow keeps the name that the folder had.
+    found = [path for path in (model / "artifacts").glob("*") if (path / PRODUCT_NAME).is_file()]
+    if len(found) != 1:
+        raise TrackingError(f"{model} holds {len(found)} products where one is expected; register it again")
+    return found[0]
 
 
 def _example(product: Product) -> dict[str, np.ndarray]:

@@ -6,8 +6,6 @@ with the model, so no checkout is needed.
 
 from __future__ import annotations
 
-from typing import Any
-
 import mlflow
 import numpy as np
 from mlflow.pyfunc import PythonModel, PythonModelContext
@@ -18,20 +16,12 @@ PRODUCT = "product"
 """Name of the artifact that is the product's folder."""
 
 
-class ProductModel(PythonModel):
-    """``predict({"image": (B, H, W, 3), "reference": (B, H, W, 3)})`` of uint8 RGB images.
+class _Pairs:
+    """Judges pairs; untyped and apart from MLflow's class, which would guess a signature and warn."""
 
-    Returns ``labels``, uint8 (B, H, W), and ``probability`` of any defect, float32 (B, H, W). Height and
-    width are free.
-    """
+    predictor: Predictor
 
-    def load_context(self, context: PythonModelContext) -> None:
-        """Load the network; references given with each image are encoded, and kept while they repeat."""
-        self.predictor = Predictor(context.artifacts[PRODUCT])
-
-    def predict(
-        self, context: Any, model_input: dict[str, np.ndarray], params: dict[str, Any] | None = None
-    ) -> dict[str, np.ndarray]:
+    def predict(self, context, model_input, params=None) -> dict[str, np.ndarray]:  # type: ignore[no-untyped-def]
         """Judge the pairs."""
         del context, params
         found = [
@@ -42,6 +32,18 @@ class ProductModel(PythonModel):
             "labels": np.stack([one.labels for one in found]),
             "probability": np.stack([one.probability for one in found]),
         }
+
+
+class ProductModel(_Pairs, PythonModel):
+    """``predict({"image": (B, H, W, 3), "reference": (B, H, W, 3)})`` of uint8 RGB images.
+
+    Returns ``labels``, uint8 (B, H, W), and ``probability`` of any defect, float32 (B, H, W). Height and
+    width are free.
+    """
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load the network; references given with each image are encoded, and kept while they repeat."""
+        self.predictor = Predictor(context.artifacts[PRODUCT])
 
 
 mlflow.models.set_model(ProductModel())

@@ -4,64 +4,31 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cadnet.tracking.mlflow_run import MlflowRun
 from cadnet.tracking.store import Store, call, connect
 from cadnet.tracking.tracker import TrackingError
+from cadnet.tracking.versions import (
+    APPROVED,
+    CHALLENGER,
+    CHAMPION,
+    PENDING,
+    PREVIOUS,
+    REJECTED,
+    TAG_PRODUCT_FINGERPRINT,
+    TAG_REASONS,
+    TAG_STATUS,
+    Version,
+    address_parts,
+)
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
 
-CHAMPION = "champion"
-"""Alias of the version that predicts."""
-CHALLENGER = "challenger"
-"""Alias of the version that the gate looks at."""
-PREVIOUS = "previous"
-"""Alias of the version that predicted before; where a rollback goes."""
-
-TAG_STATUS = "validation_status"
-"""Tag of a version: pending, approved or rejected."""
-TAG_REASONS = "cadnet.reasons"
-TAG_PRODUCT_FINGERPRINT = "cadnet.product_fingerprint"
-
-SCHEME = "models:/"
 _FOLDER = "product"
-
-
-@dataclass(frozen=True)
-class Version:
-    """A registered version: ``model`` such as ``cadnet-board``, its number from 1, and its tags.
-
-    ``run_id`` is the run it was registered from; ``fingerprint`` is the same for equal data, parameters, code
-    and references.
-    """
-
-    model: str
-    number: int
-    run_id: str
-    tags: Mapping[str, str]
-
-    @property
-    def fingerprint(self) -> str:
-        """What the version was registered as; "" for one that others made."""
-        return self.tags.get(TAG_PRODUCT_FINGERPRINT, "")
-
-    @property
-    def status(self) -> str:
-        """pending, approved or rejected; "" for a version that others made."""
-        return self.tags.get(TAG_STATUS, "")
-
-    def __str__(self) -> str:
-        return f"{self.model} version {self.number}"
-
-
-def model_name(product: str) -> str:
-    """Name of a product's registered model."""
-    return f"cadnet-{product}"
 
 
 class Registry:
@@ -82,6 +49,7 @@ class Registry:
         run_id: str,
         build: Callable[[Path], None],
         tags: Mapping[str, str] | None = None,
+        description: str = "",
     ) -> tuple[Version, bool]:
         """Register a model once; returns its version and whether it is new.
 
@@ -91,6 +59,7 @@ class Registry:
             run_id: run that receives the files.
             build: writes an MLflow model into the empty folder it is given.
             tags: of the version, besides its fingerprint and the status pending.
+            description: markdown that the version's page shows.
         """
         with self.store.locked():
             found = self.find(model, fingerprint)
@@ -107,7 +76,8 @@ class Registry:
                 model,
                 f"{self._root(run_id)}/{place}",
                 run_id=run_id,
-                tags={**(tags or {}), TAG_PRODUCT_FINGERPRINT: fingerprint, TAG_STATUS: "pending"},
+                tags={**(tags or {}), TAG_PRODUCT_FINGERPRINT: fingerprint, TAG_STATUS: PENDING},
+                description=description or None,
                 await_creation_for=0,
             )
             return _version(created), True
@@ -125,13 +95,17 @@ class Registry:
         """Names of all registered models."""
         return sorted(one.name for one in call(self._client.search_registered_models, max_results=1000))
 
+    def version(self, model: str, number: int) -> Version | None:
+        """Return a version by its number, None if there is none."""
+        return next((one for one in self.versions(model) if one.number == number), None)
+
     def holder(self, model: str, alias: str) -> Version | None:
         """Return the version that has an alias, None if none has."""
         found = call(self._client.search_registered_models, f"name='{model}'")
         numbers = {key: int(value) for one in found for key, value in one.aliases.items()}
         if alias not in numbers:
             return None
-        return next((one for one in self.versions(model) if one.number == numbers[alias]), None)
+        return self.version(model, numbers[alias])
 
     def nominate(self, version: Version) -> None:
         """Make a version the challenger."""
@@ -143,7 +117,10 @@ class Registry:
             before = self.holder(version.model, CHAMPION)
             if before is not None and before.number != version.number:
                 self._alias(before, PREVIOUS)
-            self._tag(version, TAG_STATUS, "approved")
+            if TAG_REASONS in version.tags:
+                # It was rejected under other limits, or by another champion.
+                call(self._client.delete_model_version_tag, version.model, str(version.number), TAG_REASONS)
+            self._tag(version, TAG_STATUS, APPROVED)
             # One change of one entry: at no moment is there no champion.
             self._alias(version, CHAMPION)
             self._release(version)
@@ -152,7 +129,7 @@ class Registry:
         """Note that a version may not become champion, and why; it stays registered."""
         with self.store.locked():
             self._tag(version, TAG_REASONS, reasons)
-            self._tag(version, TAG_STATUS, "rejected")
+            self._tag(version, TAG_STATUS, REJECTED)
             self._release(version)
 
     def rollback(self, model: str) -> Version:
@@ -175,7 +152,7 @@ class Registry:
         Raises:
             TrackingError: no such model, alias or version; the message says which there are.
         """
-        name, kind, wanted = _parts(uri)
+        name, kind, wanted = address_parts(uri)
         versions = self.versions(name)
         if not versions:
             known = self.models()
@@ -225,16 +202,3 @@ class Registry:
 def _version(found: ModelVersion) -> Version:
     # Numbers are whole on SQLite and text through a server.
     return Version(found.name, int(found.version), found.run_id or "", dict(found.tags))
-
-
-def _parts(uri: str) -> tuple[str, str, str]:
-    """Name, "@" or "/", and alias or number of a model's address."""
-    rest = uri.removeprefix(SCHEME)
-    for sign in "@/":
-        name, found, wanted = rest.partition(sign)
-        if found and name and wanted and uri.startswith(SCHEME):
-            return name, sign, wanted
-    raise TrackingError(
-        f"{uri!r} is no address of a model; write models:/<name>@<alias> or models:/<name>/<number>, "
-        "for example models:/cadnet-board@champion"
-    )

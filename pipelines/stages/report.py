@@ -14,6 +14,7 @@ from cadnet.reporting.comparison import compare_methods
 from cadnet.reporting.cross import cross_table
 from cadnet.reporting.data import CrossTest, DatasetReport, FewLabels, Link, ReportData, Study
 from cadnet.reporting.few_labels import few_label_table
+from cadnet.reporting.gate import gate_section
 from cadnet.reporting.html import write_report
 from cadnet.reporting.studies import study_table
 from cadnet.reporting.tables import differing_settings, results_table
@@ -32,6 +33,7 @@ from pipelines.cells import (
 )
 from pipelines.stages.command import run_stage
 from pipelines.stages.few_labels import few_labels
+from pipelines.stages.gate_records import gate_records
 from pipelines.stages.method_runs import heading, method_runs, part_titles, scored_counts
 from pipelines.stages.report_files import (
     CROSS,
@@ -129,7 +131,7 @@ def _page(
     environment = {
         key: str(value) for key, value in provenance.environment.items() if not isinstance(value, dict)
     }
-    search = search_section(params)
+    sections = [gate_section(gate_records(params)), search_section(params)]
     return ReportData(
         title="CADNet: change-aware defect segmentation",
         scale=params.run.scale,
@@ -141,7 +143,7 @@ def _page(
         studies=[study for found in studies.values() for study in found],
         cross=cross,
         few_labels=few,
-        sections=[] if search is None else [search],
+        sections=[section for section in sections if section is not None],
     )
 
 

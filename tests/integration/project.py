@@ -25,8 +25,9 @@ SCALE = "pipeline test"
 EXPERIMENT = "cadnet/synlcd/supervised"
 CELLS = ("synlcd-cadnet-0", "synlcd-segformer-0")
 STAGES = {
-    "prepare@synlcd",
-    "validate@synlcd",
+    *(f"{kind}@{name}" for kind in ("prepare", "validate") for name in ("synlcd", "synlcd-acceptance")),
+    "register@screen",
+    "gate@screen",
     "report",
     *(f"{kind}@{cell}" for kind in ("train", "evaluate") for cell in CELLS),
 }
@@ -155,7 +156,7 @@ def tiny_params(params: dict[str, Any]) -> dict[str, Any]:
     for grid in ("ablation", "cross"):
         params[grid] = {"datasets": [], "methods": [], "seeds": []}
     params["semi"]["methods"] = []
-    params["prepare"] = ["synlcd"]
+    params["prepare"] = ["synlcd", "synlcd-acceptance"]
     params["datasets"]["synlcd"] |= {
         "subset": "line",
         "size": 32,
@@ -168,6 +169,7 @@ def tiny_params(params: dict[str, Any]) -> dict[str, Any]:
         },
         "screen": {"probability": 0.0},
     }
+    params["datasets"]["synlcd-acceptance"] = params["datasets"]["synlcd"] | {"seed": 1000}
     params["train"] |= {"epochs": 4, "crop": 32, "batch_size": 4, "precision": "fp32"}
     params["train"]["recipes"]["transformer"] |= {"lr": 0.003, "reference_batch": 4}
     return params
@@ -180,7 +182,8 @@ def fresh_copy(target: Path) -> Project:
         cwd=ROOT, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     for name in filter(None, listed.split("\0")):
-        if not name.startswith(RESULTS) and (ROOT / name).is_file():
+        is_result = name.startswith(RESULTS) and not name.endswith(".gitkeep")
+        if not is_result and (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name)
     params = tiny_params(yaml.safe_load((ROOT / "params" / "ci.yaml").read_text("utf-8")))

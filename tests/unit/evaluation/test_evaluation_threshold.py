@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cadnet.evaluation.counts import CountAccumulator, Counts
-from cadnet.evaluation.threshold import LOWEST, Thresholded, best_threshold
+from cadnet.evaluation.threshold import LOWEST, AnyDefect, Thresholded, best_threshold
 from cadnet.types import SegOutput
 
 
@@ -70,3 +70,21 @@ def test_the_chosen_threshold_gives_what_the_curve_promised() -> None:
     chosen = best_threshold(score(network, 100))
     best = iou(score(Thresholded(network, chosen), 0))
     assert all(best >= iou(score(Thresholded(network, t / 100), 0)) - 1e-9 for t in range(1, 100))
+
+
+class Several(nn.Module):
+    """Always gives the probabilities it was given, (K+1,)."""
+
+    def __init__(self, probabilities: list[float]) -> None:
+        super().__init__()
+        self.logits = torch.tensor(probabilities).log().view(1, -1, 1, 1)
+
+    def forward(self, image: Tensor, _reference: Tensor) -> SegOutput:
+        return SegOutput(self.logits)
+
+
+def test_the_probability_of_any_defect_is_the_sum() -> None:
+    image = torch.zeros(1, 3, 1, 1)
+    output = AnyDefect(Several([0.4, 0.35, 0.25]))(image, image)
+    assert output.logits.shape == (1, 2, 1, 1)
+    torch.testing.assert_close(output.logits.softmax(1).flatten(), torch.tensor([0.4, 0.6]))

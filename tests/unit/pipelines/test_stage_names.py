@@ -16,6 +16,9 @@ from pipelines.cells import (
     cells,
     cross_cells,
     dataset_folder,
+    gate_folder,
+    product_folder,
+    registration_file,
     semi_cells,
     training_stage,
     validation_folder,
@@ -75,6 +78,8 @@ def test_every_cell_has_the_files_that_the_code_names(project: Path, params: Pro
     for cell in scored:
         named |= {str(cell.model), str(cell.history)}
         named |= {str(cell.metrics), str(cell.curves), str(cell.evaluation)}
+    for name in params.products:
+        named |= {str(path(name)) for path in (product_folder, registration_file, gate_folder)}
     written = outputs(project)
     assert written - named == {"reports/index.html", "reports/plots", "reports/tables"}
     assert named <= written
@@ -100,6 +105,7 @@ def test_grids_that_are_off_have_no_stages(project: Path, tmp_path: Path) -> Non
     params = yaml.safe_load((project / "params.yaml").read_text("utf-8"))
     for grid in ("ablation", "cross", "semi"):
         params[grid]["methods"] = []
+    params["products"] = {}
     (tmp_path / "off/params.yaml").write_text(yaml.safe_dump(params), "utf-8")
     kinds = {stage.split("@")[0] for stage in read_graph(tmp_path / "off").needs}
     assert kinds == {"prepare", "validate", "train", "evaluate", "report"}

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from cadnet.tracking import Cell, MlflowTracker, TrackingError
-from cadnet.tracking.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, Version, model_name
+from cadnet.tracking.registry import Registry
 from cadnet.tracking.store import resolve_store
+from cadnet.tracking.versions import CHALLENGER, CHAMPION, PREVIOUS, Version, model_name
 
 BOARD = model_name("board")
 WRITES = (

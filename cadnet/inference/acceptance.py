@@ -1,0 +1,115 @@
+"""What the gate measures of a product, by the code that judges images on the line."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from cadnet.config.operate import GateParams
+from cadnet.datasets.cache import DecodedSplit
+from cadnet.evaluation.counts import Counts
+from cadnet.evaluation.gate import Measured
+from cadnet.inference.behaviour import false_shares
+from cadnet.inference.export import ExportError, export_onnx
+from cadnet.inference.predictor import Predictor
+from cadnet.inference.product import Product
+from cadnet.models.weights import load_model
+from cadnet.types import IGNORE_INDEX
+
+PAIRS = 20
+"""Single pairs that are timed."""
+
+
+def measure(
+    product: Product, decoded: DecodedSplit, params: GateParams, advance: Callable[[int], None] | None = None
+) -> Measured:
+    """Measure all that a challenger is held to.
+
+    Args:
+        product: the challenger.
+        decoded: the acceptance set, of the product's classes.
+        params: how behaviour is looked at.
+        advance: told of images as they are scored.
+
+    Raises:
+        cadnet.inference.PredictionError: images and network do not fit, or the network diverged.
+    """
+    predictor = Predictor(product, registration=False)
+    return Measured(
+        counts=acceptance_counts(predictor, decoded, advance),
+        latency_ms=latency_ms(predictor, decoded),
+        false_shares=false_shares(predictor, params.behaviour),
+        export_difference=export_difference(product),
+    )
+
+
+def acceptance_counts(
+    predictor: Predictor, decoded: DecodedSplit, advance: Callable[[int], None] | None = None
+) -> Counts:
+    """Count what the product decides on a split, threshold and tiles included.
+
+    Args:
+        predictor: as on the line, but without registration: pairs of a prepared dataset lie on each other.
+        decoded: the split; its masks hold the product's classes.
+        advance: told of images as they are scored.
+
+    Raises:
+        cadnet.inference.PredictionError: images and network do not fit, or the network diverged.
+    """
+    side = len(predictor.product.class_names) + 1
+    confusion = np.zeros((len(decoded.rows), side, side), np.int64)
+    for reference, rows in _by_reference(decoded):
+        images = (_picture(decoded.images[row]) for row in rows)
+        for row, found in zip(rows, predictor.predict_many(images, reference), strict=True):
+            confusion[row] = _confusion(decoded.masks[row], found.labels, side)
+            if advance is not None:
+                advance(1)
+    return Counts(np.arange(len(confusion)), confusion, np.zeros((side - 1, 2, 0), np.int64))
+
+
+def latency_ms(predictor: Predictor, decoded: DecodedSplit, pairs: int = PAIRS) -> float:
+    """Return the median milliseconds of single pairs whose reference has been seen before."""
+    reference, rows = next(_by_reference(decoded))
+    timed = [_picture(decoded.images[row]) for row in rows[:pairs]]
+    predictor.predict(timed[0], reference)
+    return 1000 * statistics.median(predictor.predict(image, reference).seconds for image in timed)
+
+
+def export_difference(product: Product) -> float:
+    """Return how far the network as an ONNX file is from the network, as a share of its largest output.
+
+    Infinite where it cannot be exported or differs by more than an export may.
+
+    Raises:
+        ImportError: the extra ``cadnet[onnx]`` is not installed.
+    """
+    network, _ = load_model(product.folder)
+    with tempfile.TemporaryDirectory(prefix="cadnet-") as folder:
+        try:
+            return export_onnx(network, Path(folder) / "network.onnx", product.size).difference
+        except ExportError:
+            return float("inf")
+
+
+def _by_reference(decoded: DecodedSplit) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Each reference, uint8 (H, W, 3), with the rows that are compared with it."""
+    for number, reference in enumerate(decoded.references):
+        rows = np.flatnonzero(decoded.reference_index == number)
+        if len(rows):
+            yield _picture(reference), rows
+
+
+def _picture(planes: np.ndarray) -> np.ndarray:
+    """uint8 (3, H, W) as (H, W, 3)."""
+    return np.ascontiguousarray(planes.transpose(1, 2, 0))
+
+
+def _confusion(truth: np.ndarray, labels: np.ndarray, side: int) -> np.ndarray:
+    """int64 (side, side) pixels by [truth, label], ignored ones left out."""
+    counted = truth != IGNORE_INDEX
+    cells = truth[counted].astype(np.int64) * side + labels[counted]
+    return np.bincount(cells, minlength=side * side).reshape(side, side)

@@ -1,0 +1,198 @@
+"""Stage ``gate``: whether the registered network of a product replaces the one in use."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from cadnet.config import ProjectParams, load_params
+from cadnet.datasets.cache import DecodedSplit, decode_split
+from cadnet.datasets.manifest import DatasetError, PreparedDataset, open_dataset
+from cadnet.evaluation.counts import Counts
+from cadnet.evaluation.gate import Measured, decide
+from cadnet.files import atomic_directory, file_digest, read_json, write_json, write_text
+from cadnet.inference import Predictor, Product, read_product
+from cadnet.inference.acceptance import acceptance_counts, measure
+from cadnet.reporting.gate import Acceptance, Choice, GateRecord, render_gate
+from cadnet.tracking import NullTracker, Run, open_tracker, track_stage
+from cadnet.tracking.product_logging import fetch_product
+from cadnet.tracking.registry import Registry
+from cadnet.tracking.store import resolve_store
+from cadnet.tracking.versions import APPROVED, CHALLENGER, CHAMPION, Version
+from cadnet.writing.progress import open_progress
+from pipelines.cells import (
+    CACHE,
+    PARAMS,
+    CellName,
+    dataset_folder,
+    gate_folder,
+    product_folder,
+    registration_file,
+    tracked,
+)
+from pipelines.stages.command import run_stage
+from pipelines.stages.gate_records import DECISION
+from pipelines.stages.register import parse_product
+from pipelines.stages.scoring import device_name
+
+PAGE = "index.html"
+VERSIONS = CACHE / "registry"
+
+
+def gate(name: str, params: ProjectParams) -> None:
+    """Decide on the product's registered version, promote or reject it, and write the decision and its page.
+
+    A version that was approved is not decided on again: whoever has gone back to the champion before it
+    would get it again every night.
+
+    Raises:
+        DatasetError: the acceptance set has other classes, or images that were trained on.
+        ValueError: champion and challenger cannot be compared.
+        TrackingError: the registry cannot be used.
+    """
+    registered = read_json(registration_file(name))
+    cell = CellName(**registered["cell"])
+    with track_stage(tracked(cell, params), registered["training"], stage="gate") as run:
+        if isinstance(open_tracker(), NullTracker):
+            record = _decided(name, params, read_product(product_folder(name)), None, None)
+        else:
+            record = _settled(name, params, registered, run)
+    with atomic_directory(gate_folder(name)) as folder:
+        _write(folder, record)
+
+
+def _settled(name: str, params: ProjectParams, registered: dict[str, Any], run: Run) -> GateRecord:
+    """Decide on the registered version unless that is done, act on it, and return the decision."""
+    registry = Registry(resolve_store("."))
+    version = registry.version(registered["model"], registered["version"] or 0)
+    if version is None:
+        raise ValueError(
+            f"{registered['model']} has no version {registered['version']}; register it again: "
+            f"dvc repro -f -s register@{name}"
+        )
+    place = f"gate/version-{version.number}"
+    if version.status == APPROVED:
+        if (holder := registry.holder(version.model, CHALLENGER)) and holder.number == version.number:
+            # A promotion that was cut off after the decision.
+            registry.promote(version)
+        with tempfile.TemporaryDirectory(prefix="cadnet-") as folder:
+            return GateRecord.from_dict(read_json(run.download(place, folder) / DECISION))
+    registry.nominate(version)
+    champion = registry.holder(version.model, CHAMPION)
+    product = read_product(fetch_product(_address(version), VERSIONS))
+    record = _decided(name, params, product, version, champion)
+    with tempfile.TemporaryDirectory(prefix="cadnet-") as folder:
+        _write(Path(folder), record)
+        # Before anything changes, so that no promotion is without its reasons.
+        run.log_artifacts(folder, place)
+    if record.decision.passed:
+        registry.promote(version)
+    else:
+        registry.reject(version, record.decision.reasons)
+    return record
+
+
+def _decided(
+    name: str,
+    params: ProjectParams,
+    product: Product,
+    version: Version | None,
+    champion: Version | None,
+) -> GateRecord:
+    """Measure challenger and champion on the acceptance set and decide."""
+    settings = params.products[name]
+    dataset = open_dataset(dataset_folder(settings.acceptance))
+    refuse_trained_on(dataset, settings.split, open_dataset(dataset_folder(settings.dataset)))
+    decoded = decode_split(dataset, settings.split, CACHE)
+    _require_classes(product, dataset)
+    with open_progress(True, len(decoded.rows), 0, f"gate of {name}") as bar:
+        challenger = measure(product, decoded, settings.gate, bar.advance)
+    before = None if champion is None else Measured(_champion_counts(champion, decoded, dataset))
+    decision = decide(
+        challenger, before, dataset.classes, decoded.rows, settings.gate, params.evaluate.defect_sizes
+    )
+    return GateRecord(
+        product=name,
+        model=None if version is None else version.model,
+        version=None if version is None else version.number,
+        champion=None if champion is None else champion.number,
+        decision=decision,
+        acceptance=Acceptance(
+            settings.acceptance,
+            settings.split,
+            dataset.digest,
+            len(decoded.rows),
+            int(decoded.rows["has_defect"].sum()),
+        ),
+        choice=Choice(**read_json(registration_file(name))["choice"]),
+        scale=params.run.scale,
+        device=device_name("cuda" if torch.cuda.is_available() else "cpu"),
+        decided=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _champion_counts(champion: Version, decoded: DecodedSplit, dataset: PreparedDataset) -> Counts:
+    product = read_product(fetch_product(_address(champion), VERSIONS))
+    _require_classes(product, dataset)
+    with open_progress(True, len(decoded.rows), 0, str(champion)) as bar:
+        return acceptance_counts(Predictor(product, registration=False), decoded, bar.advance)
+
+
+def _require_classes(product: Product, dataset: PreparedDataset) -> None:
+    if product.class_names != dataset.classes:
+        raise DatasetError(
+            f"product {product.name!r} has the classes {list(product.class_names)}, its acceptance set "
+            f"'{dataset.name}' has {list(dataset.classes)}; give a set of the same classes, and a product "
+            "with other classes another name"
+        )
+
+
+def refuse_trained_on(acceptance: PreparedDataset, split: str, trained: PreparedDataset) -> None:
+    """Check that the gate looks at no image that training or the choice of a network has seen.
+
+    Raises:
+        DatasetError: it would; the message names one.
+    """
+    seen = _digests(trained, trained.manifest)
+    judged = _digests(acceptance, acceptance.split(split))
+    shared = {name: seen[digest] for digest, name in judged.items() if digest in seen}
+    if shared:
+        first, other = next(iter(shared.items()))
+        raise DatasetError(
+            f"{len(shared)} images of the acceptance set '{acceptance.name}' are in '{trained.name}' too, "
+            f"for example {first} as {other}; take them out of one of the two"
+        )
+
+
+def _digests(dataset: PreparedDataset, rows: pd.DataFrame) -> dict[str, str]:
+    """Images with defects among ``rows`` by the digest of their bytes; clean ones tell nothing."""
+    names = rows.loc[rows["has_defect"].astype(bool), "image"]
+    return {file_digest(dataset.root / name): str(name) for name in names}
+
+
+def _write(folder: Path, record: GateRecord) -> None:
+    write_json(folder / DECISION, record.to_dict())
+    write_text(folder / PAGE, render_gate(record))
+
+
+def _address(version: Version) -> str:
+    return f"models:/{version.model}/{version.number}"
+
+
+def main() -> None:
+    """Entry of ``python -m pipelines.stages.gate``."""
+
+    def body() -> None:
+        params = load_params(PARAMS)
+        gate(parse_product("Decide whether a product's new network is used.", params), params)
+
+    run_stage(body)
+
+
+if __name__ == "__main__":
+    main()

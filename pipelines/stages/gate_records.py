@@ -1,0 +1,20 @@
+"""What the gate decided, for the report."""
+
+from __future__ import annotations
+
+from cadnet.config import ProjectParams
+from cadnet.files import read_json
+from cadnet.reporting.gate import GateRecord
+from pipelines.cells import gate_folder
+
+DECISION = "decision.json"
+"""The decision's file for programs."""
+
+
+def gate_records(params: ProjectParams) -> list[GateRecord]:
+    """Read the last decision on each product.
+
+    Raises:
+        FileNotFoundError: there is none on a product yet.
+    """
+    return [GateRecord.from_dict(read_json(gate_folder(name) / DECISION)) for name in params.products]

@@ -1,0 +1,209 @@
+"""Stage ``register``: the best network of a product becomes a product folder and a registered version."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cadnet.config import ConfigError, PairsParams, ProjectParams, load_params
+from cadnet.config.operate import ProductParams
+from cadnet.datasets.cache import decode_split
+from cadnet.datasets.manifest import MERGED_CLASS, PreparedDataset, open_dataset
+from cadnet.evaluation.threshold import AnyDefect, best_threshold
+from cadnet.files import value_digest, write_json
+from cadnet.inference import Product, write_product
+from cadnet.inference.card import Card
+from cadnet.models.weights import load_model
+from cadnet.tracking import NullTracker, Run, collect_provenance, open_tracker
+from cadnet.tracking.cost import training_params
+from cadnet.tracking.product_logging import save_product_model
+from cadnet.tracking.registry import Registry
+from cadnet.tracking.store import resolve_store
+from cadnet.tracking.versions import PENDING, Version, model_name
+from pipelines.cells import (
+    CACHE,
+    PARAMS,
+    dataset_folder,
+    product_folder,
+    registration_file,
+)
+from pipelines.stages.candidates import Candidate, candidates, open_run, test_metrics
+from pipelines.stages.command import run_stage
+from pipelines.stages.references import find_references
+from pipelines.stages.scoring import Scoring
+
+
+def register(name: str, params: ProjectParams) -> None:
+    """Make the product's folder of its best network, register it once, and write what was chosen and why.
+
+    Raises:
+        DatasetError: the dataset has no usable references.
+        ValueError: a network was not trained on the dataset's present state, or lacks the metric.
+        TrackingError: the registry cannot be used.
+    """
+    settings = params.products[name]
+    dataset = open_dataset(dataset_folder(settings.dataset))
+    found = candidates(settings, params, dataset)
+    best = max(found, key=lambda one: one.value)
+    with open_run(best, params, stage="register") as run:
+        threshold, origin = _threshold(best, settings, params, dataset)
+        references = find_references(settings, params, dataset)
+        card = _card(name, best, found, (threshold, origin), len(references), params)
+        product = _product(name, best, threshold, references, params, card)
+        version, is_new = _registered(product, best, run, card)
+    write_json(
+        registration_file(name),
+        {
+            "product": name,
+            "model": model_name(name),
+            "version": version.number if version else None,
+            "is_new": is_new,
+            "cell": {"dataset": best.cell.dataset, "method": best.cell.method, "seed": best.cell.seed},
+            "training": best.fingerprint,
+            "choice": {
+                "cell": str(best.cell),
+                "method": params.methods[best.cell.method].title,
+                "metric": settings.metric,
+                "candidates": {str(one.cell): one.value for one in found},
+                "threshold": threshold,
+                "threshold_origin": origin,
+            },
+        },
+    )
+
+
+def _threshold(
+    best: Candidate, settings: ProductParams, params: ProjectParams, dataset: PreparedDataset
+) -> tuple[float, str]:
+    """The product's threshold and where it comes from."""
+    if settings.threshold is not None:
+        return settings.threshold, "set in params.yaml"
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network, _ = load_model(best.cell.model)
+    scoring = Scoring((MERGED_CLASS,), params.evaluate, device)
+    decoded = decode_split(dataset.as_one_class(), "val", CACHE)
+    counts, _ = scoring.count(AnyDefect(network).to(device), decoded, f"threshold from {dataset.name}")
+    return best_threshold(counts), "highest IoU on validation images"
+
+
+def _product(
+    name: str,
+    best: Candidate,
+    threshold: float,
+    references: Mapping[str, Path],
+    params: ProjectParams,
+    card: str,
+) -> Product:
+    settings, data = params.products[name], params.datasets[best.cell.dataset]
+    return write_product(
+        product_folder(name),
+        name=name,
+        model=best.cell.model,
+        references=references,
+        size=params.train.crop,
+        threshold=threshold,
+        min_pixels=settings.min_pixels,
+        registration=data.registration if isinstance(data, PairsParams) else None,
+        metrics={settings.metric: best.value, "test": test_metrics(best.cell)},
+        params=_params(best, params),
+        card=card,
+    )
+
+
+def _registered(product: Product, best: Candidate, run: Run, card: str) -> tuple[Version | None, bool]:
+    """The version that the product is registered as, and whether it is new; no version without tracking."""
+    if isinstance(open_tracker(), NullTracker):
+        return None, False
+    registry = Registry(resolve_store("."))
+    version, is_new = registry.register(
+        model_name(product.name),
+        product_fingerprint(product, best.fingerprint),
+        run.run_id,
+        lambda folder: save_product_model(folder, product.folder),
+        {"cadnet.cell": str(best.cell), "cadnet.training": best.fingerprint},
+        card,
+    )
+    if version.status == PENDING:
+        registry.nominate(version)
+    return version, is_new
+
+
+def product_fingerprint(product: Product, training: str) -> str:
+    """Digest of all that decides what a product says: training, references, threshold, sizes.
+
+    Weights count by their training: on a GPU the same training ends with other last digits.
+    """
+    references = {reference.name: reference.sha256 for reference in product.references}
+    registration = None if product.registration is None else product.registration.model_dump()
+    decisions = [product.threshold, product.min_pixels, product.size, registration]
+    return value_digest(product.name, training, references, decisions)
+
+
+def _params(best: Candidate, params: ProjectParams) -> dict[str, Any]:
+    return training_params(params.methods[best.cell.method], params.train, best.cell.seed)
+
+
+def _card(
+    name: str,
+    best: Candidate,
+    found: list[Candidate],
+    threshold: tuple[float, str],
+    references: int,
+    params: ProjectParams,
+) -> str:
+    settings, about = params.products[name], best.description.metadata
+    provenance = collect_provenance(".")
+    return Card(
+        product=name,
+        method=params.methods[best.cell.method].title,
+        scale=params.run.scale,
+        class_names=tuple(best.description.class_names),
+        data=f"It was trained on `{settings.dataset}`, digest `{about['dataset']['digest'][:16]}`.",
+        validation=(settings.metric, best.value),
+        candidates=len(found),
+        threshold=threshold[0],
+        threshold_origin=threshold[1],
+        min_pixels=settings.min_pixels,
+        size=params.train.crop,
+        references=references,
+        test=test_metrics(best.cell),
+        provenance={
+            "cell": str(best.cell),
+            "training": best.fingerprint[:16],
+            "commit": provenance.commit or "",
+            "version of cadnet": best.description.project_version,
+        },
+        params=_params(best, params),
+    ).markdown()
+
+
+def parse_product(description: str, params: ProjectParams) -> str:
+    """Read --product.
+
+    Raises:
+        ConfigError: params.yaml does not define it.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--product", required=True)
+    name = str(parser.parse_args().product)
+    if name not in params.products:
+        raise ConfigError(f"{PARAMS} defines no product '{name}'; it has {sorted(params.products)}")
+    return name
+
+
+def main() -> None:
+    """Entry of ``python -m pipelines.stages.register``."""
+
+    def body() -> None:
+        params = load_params(PARAMS)
+        register(parse_product("Register the best network of a product.", params), params)
+
+    run_stage(body)
+
+
+if __name__ == "__main__":
+    main()

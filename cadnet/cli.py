@@ -10,6 +10,11 @@ import typer
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
+Store = Annotated[
+    str | None, typer.Option(help="Address or SQLite file; else MLFLOW_TRACKING_URI, else mlflow.db.")
+]
+
+
 @app.callback()
 def main() -> None:
     """Change-aware Siamese defect segmentation: data, training, prediction."""
@@ -120,9 +125,7 @@ def compare(
     form: Annotated[
         Literal["table", "csv", "markdown"], typer.Option("--format", help="How it is written.")
     ] = "table",
-    store: Annotated[
-        str | None, typer.Option(help="Address or SQLite file; else MLFLOW_TRACKING_URI, else mlflow.db.")
-    ] = None,
+    store: Store = None,
 ) -> None:
     """Compare the methods of an experiment, from the tracking store alone: quality, differences, cost."""
     import shutil
@@ -195,3 +198,30 @@ def predict(
     except (OSError, ValueError, TrackingError) as error:
         fail(error, ERROR)
     raise typer.Exit(code)
+
+
+@app.command()
+def models(store: Store = None) -> None:
+    """List the registered models: versions, which is champion, and why others were rejected."""
+    from cadnet.tracking.registry_command import list_models
+    from cadnet.tracking.tracker import TrackingError
+
+    try:
+        typer.echo(list_models(store), nl=False)
+    except TrackingError as error:
+        fail(error)
+
+
+@app.command()
+def rollback(
+    product: Annotated[str, typer.Argument(help="Name of the product, or of its model.")],
+    store: Store = None,
+) -> None:
+    """Make the champion before the present one champion again."""
+    from cadnet.tracking.registry_command import roll_back
+    from cadnet.tracking.tracker import TrackingError
+
+    try:
+        typer.echo(roll_back(product, store), nl=False)
+    except TrackingError as error:
+        fail(error)

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from cadnet.cli import app
 from cadnet.tracking import Cell, MlflowTracker, TrackingError
 from cadnet.tracking.registry import Registry
 from cadnet.tracking.store import resolve_store
@@ -172,3 +174,39 @@ def test_what_is_not_there_is_named(registry: Registry, run_id: str) -> None:
     for wrong in (BOARD, f"models:/{BOARD}", "models:/@champion", f"{BOARD}@champion"):
         with pytest.raises(TrackingError, match="no address of a model"):
             registry.resolve(wrong)
+
+
+def test_the_commands_list_versions_and_go_back(registry: Registry, run_id: str, project: Path) -> None:
+    invoke = CliRunner().invoke
+    store = ["--store", f"sqlite:///{project / 'mlflow.db'}"]
+    assert invoke(app, ["models", *store]).output == "nothing is registered here yet\n"
+    first, second = two(registry, run_id)
+    third, _ = registry.register(BOARD, "c" * 64, run_id, build("three"))
+    registry.promote(second)
+    registry.reject(third, "latency: 5 ms, wanted at most 4 ms")
+    listed = invoke(app, ["models", *store])
+    assert listed.output.splitlines() == [
+        "cadnet-board",
+        "  version 3  rejected",
+        "    latency: 5 ms, wanted at most 4 ms",
+        "  version 2  approved  champion",
+        "  version 1  approved  previous",
+    ]
+    back = invoke(app, ["rollback", "board", *store])
+    assert (
+        back.exit_code == 0
+        and "cadnet-board: version 1 is champion again instead of version 2" in back.output
+    )
+    assert numbers(registry) == (first.number, None, second.number)
+    wrong = invoke(app, ["rollback", "bord", *store])
+    assert (
+        wrong.exit_code == 1 and "no model 'bord' is registered; registered are cadnet-board" in wrong.output
+    )
+
+
+def test_an_approved_version_has_no_reasons_left(registry: Registry, run_id: str) -> None:
+    version, _ = registry.register(BOARD, "a" * 64, run_id, build("one"))
+    registry.reject(version, "too slow")
+    registry.promote(registry.version(BOARD, version.number) or version)
+    approved = registry.version(BOARD, version.number)
+    assert approved is not None and approved.status == "approved" and "cadnet.reasons" not in approved.tags

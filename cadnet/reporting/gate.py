@@ -107,7 +107,7 @@ class GateRecord:
         return (
             f"Held against {before}, on {seen.images} images ({seen.defective} with defects) of the split "
             f"{seen.split} of {seen.dataset} (digest {seen.digest[:16]}), which no training and no choice "
-            f"has seen. {self.device}; {self.decided}."
+            f"has seen. {self.device}; {self.decided[:16].replace('T', ' ')} UTC."
         )
 
     @property

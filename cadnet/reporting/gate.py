@@ -84,7 +84,7 @@ class GateRecord:
     def challenger(self) -> str:
         """The challenger in words."""
         if self.version is None:
-            return f"{self.product}, not registered"
+            return f"{self.product} (not registered)"
         return f"{self.model} version {self.version}"
 
     @property

@@ -155,7 +155,7 @@ def test_without_a_registry_the_limits_alone_decide(
     assert (decision["version"], decision["champion"], decision["passed"]) == (None, None, False)
     assert decision["reasons"] == "mIoU on the acceptance set: 0.00 %, wanted at least 50.00 %"
     page = Path("reports/gate/screen/index.html").read_text("utf-8")
-    assert "Rejected: screen, not registered failed 1 of" in page
+    assert "Rejected: screen (not registered) failed 1 of" in page
     product = read_json(Path("products/screen/product.json"))
     assert (product["threshold"], product["min_pixels"], product["size"]) == (0.99, 1, 32)
     assert product["metrics"] == {"val_miou": 0.25, "test": {"miou": 0.2, "escape": 0.5}}

@@ -93,3 +93,23 @@ def normalise(images: Tensor) -> Tensor:
     mean = torch.tensor(MEAN, device=images.device).view(1, 3, 1, 1)
     std = torch.tensor(STD, device=images.device).view(1, 3, 1, 1)
     return (images.float() - mean) / std
+
+
+def to_unit_range(images: Tensor) -> Tensor:
+    """Turn normalised images (B, 3, H, W) into float32 with 0 for black and 1 for white."""
+    scale, zero = _unit_range(images)
+    return images.float() * scale + zero
+
+
+def from_unit_range(pixels: Tensor) -> Tensor:
+    """Undo :func:`to_unit_range`."""
+    scale, zero = _unit_range(pixels)
+    return (pixels - zero) / scale
+
+
+def _unit_range(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Standard deviation and mean in the unit range, (1, 3, 1, 1)."""
+    scale, zero = (
+        torch.tensor(values, device=images.device).view(1, 3, 1, 1) / 255 for values in (STD, MEAN)
+    )
+    return scale, zero

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from torch import Tensor, nn
 
 from cadnet.config.consistency import CpsParams
-from cadnet.semi.base import Consistency, SemiSupervised, disagreement, mean_supervised
+from cadnet.semi.base import Consistency, disagreement
 from cadnet.semi.batches import Views
-from cadnet.types import PairBatch, SegOutput
+from cadnet.semi.two import TwoNetworks
+from cadnet.types import PairBatch
 
 
-class CrossPseudoSupervision(SemiSupervised):
+class CrossPseudoSupervision(TwoNetworks):
     """L = L_sup(f1) + L_sup(f2) + w(t) [L(f1(x), argmax f2(x)) + L(f2(x), argmax f1(x))].
 
     L is the loss that labels are learnt with, (CE + Dice) / 2 for the compared row, every pixel counts, and
@@ -22,19 +21,8 @@ class CrossPseudoSupervision(SemiSupervised):
     """
 
     def __init__(self, network: nn.Module, second: nn.Module, loss: nn.Module, params: CpsParams) -> None:
-        super().__init__(network, loss, params)
-        self.second = second
+        super().__init__(network, second, loss, params)
         self.weight, self.on_labelled = params.weight, params.on_labelled
-
-    def companions(self) -> dict[str, nn.Module]:
-        """The second network."""
-        return {"second": self.second}
-
-    def supervised(self, batch: PairBatch) -> Mapping[str, Tensor]:
-        """Return the sum of both networks' losses."""
-        return mean_supervised(
-            [self.loss(output, batch.mask) for output in self._both(batch.image, batch.reference)], 1.0
-        )
 
     def unsupervised(self, labelled: PairBatch, views: Views, progress: float) -> Consistency:
         """Return the cross-supervision; the pseudo-labels are the first network's."""
@@ -45,12 +33,9 @@ class CrossPseudoSupervision(SemiSupervised):
         tallies = {"disagreement": disagreement(first, second)}
         return Consistency({"cross": (term, self.weight)}, first, tallies)
 
-    def _both(self, image: Tensor, reference: Tensor) -> tuple[SegOutput, SegOutput]:
-        return self.network(image, reference), self.second(image, reference)
-
     def _crossed(self, image: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The cross-supervision's loss, and both networks' labels (B, H, W)."""
-        outputs = self._both(image, reference)
+        outputs = self.both(image, reference)
         first, second = (output.logits.detach().argmax(dim=1) for output in outputs)
         term = self.loss(outputs[0], second)["loss"] + self.loss(outputs[1], first)["loss"]
         return term, first, second

@@ -6,20 +6,21 @@ divergence.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from cadnet.config.consistency import DctParams
-from cadnet.datasets.augment import MEAN, STD
-from cadnet.semi.base import Consistency, SemiSupervised, disagreement, mean_supervised
+from cadnet.datasets.augment import from_unit_range, to_unit_range
+from cadnet.semi.base import Consistency, disagreement
 from cadnet.semi.batches import Views
+from cadnet.semi.two import TwoNetworks
 from cadnet.types import PairBatch, SegOutput
 
 
-class AdversarialCoTraining(SemiSupervised):
+class AdversarialCoTraining(TwoNetworks):
     """L = L_sup(f1) + L_sup(f2) + w(t) L_cot + w'(t) L_dif.
 
     L_cot = H((p1 + p2) / 2) - (H(p1) + H(p2)) / 2, mean over the pixels of unlabelled images.
@@ -30,24 +31,13 @@ class AdversarialCoTraining(SemiSupervised):
     """
 
     def __init__(self, network: nn.Module, second: nn.Module, loss: nn.Module, params: DctParams) -> None:
-        super().__init__(network, loss, params)
-        self.second = second
+        super().__init__(network, second, loss, params)
         self.params = params
-
-    def companions(self) -> dict[str, nn.Module]:
-        """The second network."""
-        return {"second": self.second}
-
-    def supervised(self, batch: PairBatch) -> Mapping[str, Tensor]:
-        """Return the sum of both networks' losses."""
-        outputs = (one(batch.image, batch.reference) for one in (self.network, self.second))
-        return mean_supervised([self.loss(output, batch.mask) for output in outputs], 1.0)
 
     def unsupervised(self, labelled: PairBatch, views: Views, progress: float) -> Consistency:
         """Return L_cot and L_dif; the pseudo-labels are the first network's."""
         del progress
-        outputs = [one(*views) for one in (self.network, self.second)]
-        p1, p2 = (output.logits.float().softmax(dim=1) for output in outputs)
+        p1, p2 = (output.logits.float().softmax(dim=1) for output in self.both(*views))
         labels = [p.detach().argmax(dim=1) for p in (p1, p2)]
         parts = [(views, labels), (Views(labelled.image, labelled.reference), [labelled.mask] * 2)]
         withstood = torch.stack([self._withstand(pairs, masks) for pairs, masks in parts]).mean()
@@ -81,10 +71,8 @@ class AdversarialCoTraining(SemiSupervised):
 
 def attacked_image(image: Tensor, gradient: Tensor, epsilon: float) -> Tensor:
     """Move normalised images (B, 3, H, W) by ``epsilon`` of the full range along the gradient's sign."""
-    scale = torch.tensor(STD, device=image.device).view(1, 3, 1, 1) / 255
-    zero = torch.tensor(MEAN, device=image.device).view(1, 3, 1, 1) / 255
-    pixels = image.float() * scale + zero + epsilon * gradient.sign()
-    return ((pixels.clamp(0, 1) - zero) / scale).detach()
+    pixels = to_unit_range(image) + epsilon * gradient.sign()
+    return from_unit_range(pixels.clamp(0, 1)).detach()
 
 
 def jensen_shannon(first: Tensor, second: Tensor) -> Tensor:

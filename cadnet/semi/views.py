@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cadnet.datasets.augment import MEAN, STD
+from cadnet.datasets.augment import from_unit_range, to_unit_range
 
 Change = Callable[[Tensor], Tensor]
 """Maps images (B, 3, H, W) with values in 0-1 to changed ones."""
@@ -33,13 +33,11 @@ def strong_view(images: Tensor) -> Tensor:
 
 
 def _changed(images: Tensor, changes: list[tuple[float, Change]]) -> Tensor:
-    scale = torch.tensor(STD, device=images.device).view(1, 3, 1, 1) / 255
-    zero = torch.tensor(MEAN, device=images.device).view(1, 3, 1, 1) / 255
-    pixels = images.float() * scale + zero
+    pixels = to_unit_range(images)
     for chance, change in changes:
         chosen = torch.rand(len(pixels), 1, 1, 1, device=pixels.device) < chance
         pixels = torch.where(chosen, change(pixels).clamp(0, 1), pixels)
-    return ((pixels - zero) / scale).to(images.dtype)
+    return from_unit_range(pixels).to(images.dtype)
 
 
 def brighten(pixels: Tensor) -> Tensor:

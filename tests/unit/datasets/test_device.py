@@ -43,6 +43,14 @@ def test_gather_is_slice_then_flip(flip_x: int, flip_y: int) -> None:
     assert torch.equal(plain[0], expected[0])
 
 
+def test_the_unit_range_has_black_at_0_and_white_at_1() -> None:
+    grey = torch.tensor([0, 51, 255], dtype=torch.uint8).expand(3, 3)[None, :, None].contiguous()
+    normalised = normalise(grey)
+    unit = to_unit_range(normalised)
+    torch.testing.assert_close(unit[0, :, 0], torch.tensor([[0.0, 0.2, 1.0]] * 3), atol=1e-6, rtol=0)
+    torch.testing.assert_close(from_unit_range(unit), normalised, atol=1e-5, rtol=0)
+
+
 def test_normalise_is_imagenet() -> None:
     pixel = torch.tensor([124, 116, 104], dtype=torch.uint8).view(1, 3, 1, 1)
     expected = [(v - m) / s for v, m, s in zip((124, 116, 104), MEAN, STD, strict=True)]
@@ -94,14 +102,6 @@ def test_eval_batches_cover_the_split_once_over_ranks(pairs: DevicePairs) -> Non
 
 
 @pytest.mark.parametrize("rows", [[3], [0, 1, 2, 3], [5, 0, 11, 5], [7, 7]])
-def test_the_unit_range_has_black_at_0_and_white_at_1() -> None:
-    grey = torch.tensor([0, 51, 255], dtype=torch.uint8).expand(3, 3)[None, :, None].contiguous()
-    normalised = normalise(grey)
-    unit = to_unit_range(normalised)
-    torch.testing.assert_close(unit[0, :, 0], torch.tensor([[0.0, 0.2, 1.0]] * 3), atol=1e-6, rtol=0)
-    torch.testing.assert_close(from_unit_range(unit), normalised, atol=1e-5, rtol=0)
-
-
 def test_plain_pairs_are_normalised_pixels(pairs: DevicePairs, rows: list[int]) -> None:
     batch = pairs.plain(torch.tensor(rows))
     assert torch.equal(batch.image, normalise(pairs.images[rows]))

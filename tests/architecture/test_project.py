@@ -6,6 +6,7 @@ import re
 import subprocess
 import tomllib
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import yaml
@@ -90,7 +91,9 @@ class TestReadme:
         targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
         assert set(re.findall(r"`make ([a-z-]+)", self.TEXT)) <= targets
 
-    @pytest.mark.parametrize("name", ["README.md", "docs/architecture.md"])
+    @pytest.mark.parametrize(
+        "name", ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+    )
     def test_files_it_links_to_exist(self, name: str) -> None:
         page = ROOT / name
         links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text("utf-8"))
@@ -106,6 +109,8 @@ class TestReadme:
 
 class TestPipeline:
     DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))
+    # One that is repeated for each entry of a mapping stands below "do".
+    STAGES: ClassVar = {name: stage.get("do", stage) for name, stage in DVC["stages"].items()}
 
     @pytest.mark.parametrize("stage", sorted(DVC["stages"]))
     def test_stage_module_and_command_have_one_name(self, stage: str) -> None:
@@ -113,28 +118,28 @@ class TestPipeline:
         module, _, grid = stage.partition("-")
         assert grid in ("", "ablation", "cross", "pretrained", "finetuned")
         assert (ROOT / "pipelines" / "stages" / f"{module}.py").is_file()
-        definition = self.DVC["stages"][stage]
+        definition = self.STAGES[stage]
         assert definition["cmd"].strip().startswith(f"python -m pipelines.stages.{module}")
         assert f"pipelines/stages/{module}.py" in definition["deps"]
 
     def test_code_that_stages_depend_on_exists(self) -> None:
         code = {
             dep
-            for stage in self.DVC["stages"].values()
+            for stage in self.STAGES.values()
             for dep in stage["deps"]
             if dep.startswith(("cadnet/", "pipelines/", "splits/"))
         }
         assert [name for name in sorted(code) if not (ROOT / name).exists()] == []
 
     def test_nothing_is_written_under_data(self) -> None:
-        for stage in self.DVC["stages"].values():
+        for stage in self.STAGES.values():
             for output in stage.get("outs", []):
                 path = output if isinstance(output, str) else next(iter(output))
                 assert not path.startswith("data/"), "DVC refuses outputs inside data.dvc"
 
     def test_one_file_per_cell(self) -> None:
         # A key of a matrix that is missing in a path would let two cells write the same file.
-        for name, stage in self.DVC["stages"].items():
+        for name, stage in self.STAGES.items():
             outs = [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]
             for output in outs:
                 path = output if isinstance(output, str) else next(iter(output))

@@ -9,6 +9,7 @@ PROFILE ?=
 DATASET ?=
 ACCEPT ?=
 FILE ?=
+PORT ?=
 # Tests that share a run project stay in one process; the others fill the cores.
 PARALLEL := -n auto --dist loadgroup
 
@@ -21,7 +22,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export GX_ANALYTICS_ENABLED := false
 export PREFECT_HOME := $(CURDIR)/.prefect
 
-.PHONY: help setup fetch-data repro test check coverage bench profile ui lock clean
+.PHONY: help setup fetch-data repro test check coverage bench profile ui serve-flows lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -67,6 +68,9 @@ profile: setup ## switch params.yaml to params/$(PROFILE).yaml
 
 ui: setup ## MLflow's page on http://127.0.0.1:5000
 	mlflow ui --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db} --host 127.0.0.1
+
+serve-flows: setup ## Prefect's server and worker on http://127.0.0.1:4200 (PORT=number): retraining every night
+	@python -m pipelines.flows.serve $(if $(PORT),--port $(PORT))
 
 lock: setup ## resolve requirements.lock again
 	uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate pyproject.toml \

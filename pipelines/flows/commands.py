@@ -6,7 +6,6 @@ import codecs
 import os
 import re
 import select
-import signal
 import subprocess
 import sys
 import threading
@@ -14,6 +13,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+
+from pipelines.flows.processes import COMMANDS, noted_child
 
 OFFLINE = {
     "DO_NOT_TRACK": "true",
@@ -39,9 +40,6 @@ _ADVICE = (
     "Use `dvc push` to ",
 )
 """How the lines begin in which DVC says after each stage what may be done once after all."""
-
-PATIENCE = 30.0
-"""Seconds a stage has after SIGTERM to record that it was killed."""
 
 STOP = threading.Event()
 """When set, running stages are ended and no more start."""
@@ -107,13 +105,10 @@ def run_command(
     RUNNING.add(process.pid)
     tail: deque[str] = deque(maxlen=20)
     try:
-        for line in _lines(process, timeout):
-            tail.append(line)
-            on_line(line)
-    except BaseException:
-        # SIGTERM first: a training marks its run as killed before it goes.
-        _end(process)
-        raise
+        with noted_child(process, command, root / COMMANDS):
+            for line in _lines(process, timeout):
+                tail.append(line)
+                on_line(line)
     finally:
         RUNNING.discard(process.pid)
         assert process.stdout is not None
@@ -148,17 +143,3 @@ def _lines(process: subprocess.Popen[bytes], timeout: float) -> Iterator[str]:
             )
         if not is_open and not ended:
             time.sleep(0.1)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the process group: a leader that is gone says nothing about those it started."""
-    for sign, patience in ((signal.SIGTERM, PATIENCE), (signal.SIGKILL, 10.0)):
-        limit = time.monotonic() + patience
-        try:
-            os.killpg(process.pid, sign)
-            while time.monotonic() < limit:
-                process.poll()
-                os.killpg(process.pid, 0)
-                time.sleep(0.05)
-        except ProcessLookupError:
-            return

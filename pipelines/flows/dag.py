@@ -26,6 +26,9 @@ class Graph:
     """The ``.dvc`` files that track what stages read."""
 
 
+Changed = dict[str, dict[str, str]]
+"""Each changed stage or ``.dvc`` file with the paths that differ, and how: "modified", "deleted", ..."""
+
 TRAININGS = frozenset({"train", "pretrain", "finetune"})
 """Modules of stages that train a network."""
 
@@ -49,7 +52,7 @@ def read_graph(root: Path) -> Graph:
     return Graph(parse_dag(dot), parse_inputs(dot))
 
 
-def read_changed(root: Path) -> set[str]:
+def read_changed(root: Path) -> Changed:
     """Return what is not as it was when DVC last noted it, or never was noted: stages and ``.dvc`` files.
 
     Raises:
@@ -77,7 +80,7 @@ def parse_inputs(dot: str) -> set[str]:
     return {edge["before"] for edge in edges if _is_file(edge["before"])}
 
 
-def parse_status(text: str) -> set[str]:
+def parse_status(text: str) -> Changed:
     """Read the output of ``dvc status --json``, which names what has changed.
 
     Raises:
@@ -89,7 +92,31 @@ def parse_status(text: str) -> set[str]:
         raise StageError(f"dvc status --json gave no JSON but: {text.strip()[:500]!r}") from error
     if not isinstance(status, dict):
         raise StageError(f"dvc status --json gave no stages but: {text.strip()[:500]!r}")
-    return set(status)
+    return {name: _paths(changes) for name, changes in status.items()}
+
+
+def _paths(changes: list[object]) -> dict[str, str]:
+    """The files and folders among the changes of one stage; parameters and changed commands have no path."""
+    groups = [group for change in changes if isinstance(change, dict) for group in change.values()]
+    entries = [entry for group in groups if isinstance(group, dict) for entry in group.items()]
+    return {path: state for path, state in entries if isinstance(state, str)}
+
+
+def with_ancestors(needs: Mapping[str, Collection[str]], stages: Collection[str]) -> dict[str, set[str]]:
+    """Return the part of a graph that ``stages`` cannot do without: they themselves and all they need.
+
+    Args:
+        needs: each stage with the stages it needs, in an order that can be run.
+        stages: names in ``needs``.
+
+    Returns:
+        The same for that part, in the same order.
+    """
+    chosen = set(stages)
+    for stage in reversed(list(needs)):
+        if stage in chosen:
+            chosen.update(needs[stage])
+    return {stage: set(before) for stage, before in needs.items() if stage in chosen}
 
 
 def with_descendants(needs: Mapping[str, Collection[str]], changed: Collection[str]) -> dict[str, set[str]]:
@@ -110,10 +137,11 @@ def with_descendants(needs: Mapping[str, Collection[str]], changed: Collection[s
 
 
 def _ask_dvc(root: Path, *question: str) -> str:
-    command = ["dvc", *question]
+    # A lock that the user's own command holds for a moment is waited for.
+    command = ["dvc", "--wait-for-lock", *question]
     result = subprocess.run(command, cwd=root, env=environment(), capture_output=True, text=True, check=False)
     if result.returncode:
-        raise StageError(f"{' '.join(command)} failed: {result.stderr.strip()[-2000:]}")
+        raise StageError(f"dvc {' '.join(question)} failed: {result.stderr.strip()[-2000:]}")
     return result.stdout
 
 

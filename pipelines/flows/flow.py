@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -19,20 +17,15 @@ os.environ.setdefault("PREFECT_HOME", str(Path.cwd() / ".prefect"))
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
 
 from prefect import flow, get_run_logger, task
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
-from prefect.concurrency.sync import concurrency
 from prefect.futures import PrefectFuture
-from prefect.settings import PREFECT_API_URL
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from pipelines.flows.commands import REPRO, STOP, STOPPED, StageError, is_advice, run_command
 from pipelines.flows.dag import stage_kind
-from pipelines.flows.resources import PLACED, machine_places
+from pipelines.flows.resources import machine_places
+from pipelines.flows.runs import note_run, quiet_log
 from pipelines.flows.schedule import Schedule
-
-TRAINING_LIMIT = "cadnet-training"
-"""Global concurrency limit: trainings and evaluations at a time, over all flows of a permanent server."""
 
 HOUR = 3600.0
 TIMEOUTS = {
@@ -40,6 +33,8 @@ TIMEOUTS = {
     "validate": HOUR,
     "train": 24 * HOUR,
     "evaluate": 2 * HOUR,
+    "register": HOUR,
+    "gate": 2 * HOUR,
     "report": HOUR / 2,
 }
 """Seconds a stage may take, by its kind."""
@@ -63,25 +58,24 @@ def run_stage(stage: str, root: str, variables: dict[str, str]) -> str:
     Raises:
         StageError: the stage failed twice, took too long or named an error that the user has to cure.
     """
-    kind = stage_kind(stage)
     logger = get_run_logger()
+    limit = TIMEOUTS.get(stage_kind(stage), HOUR)
 
     def show(line: str) -> None:
         if not is_advice(line):
             logger.info(line)
 
-    with concurrency(TRAINING_LIMIT, occupy=1) if kind in PLACED and _shares_server() else nullcontext():
-        try:
-            run_command([*REPRO, stage], Path(root), TIMEOUTS.get(kind, HOUR), show, variables)
-        except StageError as error:
-            # Prefect prints it several times, and all the lines have been shown.
-            raise StageError(error.reason) from None
+    try:
+        run_command([*REPRO, stage], Path(root), limit, show, variables)
+    except StageError as error:
+        # Prefect prints it several times, and all the lines have been shown.
+        raise StageError(error.reason) from None
     return stage
 
 
 # Places say what may run; the threads have no limit of their own.
-@flow(name="experiment", task_runner=ThreadPoolTaskRunner())  # type: ignore[arg-type]
-def experiment(root: str, stages: dict[str, list[str]]) -> list[str]:
+@flow(name="stages", task_runner=ThreadPoolTaskRunner())  # type: ignore[arg-type]
+def run_stages(root: str, stages: dict[str, list[str]]) -> list[str]:
     """Run ``stages``; a failed one does not stop its siblings.
 
     Args:
@@ -94,12 +88,25 @@ def experiment(root: str, stages: dict[str, list[str]]) -> list[str]:
     Raises:
         StageError: at least one stage failed; those that need it were not run.
     """
-    for name in ("prefect.task_runs", "prefect.flow_runs"):
-        logging.getLogger(name).addFilter(_without_traceback)
+    quiet_log()
+    note_run(Path(root), get_run_logger().warning)
+    try:
+        schedule = _run_all(root, stages)
+    except BaseException:
+        # Prefect waits for its threads, and those for their stages.
+        STOP.set()
+        raise
+    if STOP.is_set():
+        raise StageError(STOPPED)
+    if schedule.failed:
+        raise StageError(f"stages failed:\n{schedule.failures()}")
+    return list(stages)
+
+
+def _run_all(root: str, stages: dict[str, list[str]]) -> Schedule:
+    """Run what can be run until nothing is left."""
     logger = get_run_logger()
     places = machine_places(Path(root), os.environ)
-    if _shares_server():
-        _limit_training(places.count)
     schedule = Schedule(stages)
     futures: dict[str, PrefectFuture[Any]] = {}
     ended: SimpleQueue[str] = SimpleQueue()
@@ -113,23 +120,11 @@ def experiment(root: str, stages: dict[str, list[str]]) -> list[str]:
                 futures[stage] = run_stage.submit(stage, root, variables, wait_for=before)  # type: ignore[call-overload]
                 futures[stage].add_done_callback(partial(_note_end, ended, stage))
         if len(schedule.done) + len(schedule.failed) == len(futures):
-            break
+            return schedule
         stage = ended.get()
         schedule.end(stage, _failure(futures[stage]))
         places.give_back(stage)
         logger.info(schedule.progress(stage, time.monotonic() - started))
-    if STOP.is_set():
-        raise StageError(STOPPED)
-    if schedule.failed:
-        raise StageError(f"stages failed:\n{schedule.failures()}")
-    return list(stages)
-
-
-def _without_traceback(record: logging.LogRecord) -> bool:
-    """A stage has told why it failed; where Prefect noticed it helps nobody."""
-    if record.exc_info and isinstance(record.exc_info[1], StageError):
-        record.exc_info = None
-    return True
 
 
 def _note_end(ended: SimpleQueue[str], stage: str, _future: PrefectFuture[Any]) -> None:
@@ -143,13 +138,3 @@ def _failure(future: PrefectFuture[Any]) -> str | None:
         return None
     error = future.state.result(raise_on_failure=False)
     return error.reason if isinstance(error, StageError) else f"{type(error).__name__}: {error}"
-
-
-def _shares_server() -> bool:
-    """Whether other flows may use the same server; a temporary one is this flow's own."""
-    return bool(PREFECT_API_URL.value())
-
-
-def _limit_training(slots: int) -> None:
-    with get_client(sync_client=True) as client:
-        client.upsert_global_concurrency_limit_by_name(TRAINING_LIMIT, slots)

@@ -19,7 +19,7 @@ MAX_PARALLEL = 4
 MEMORY = 3 << 30
 """Bytes that a training on the CPU may need."""
 
-PLACED = frozenset({"train", "evaluate"})
+PLACED = frozenset({"train", "evaluate", "register", "gate"})
 """Kinds of stages that need a place."""
 
 MEMINFO = Path("/proc/meminfo")
@@ -101,7 +101,7 @@ def available_memory(meminfo: Path = MEMINFO) -> int | None:
 class Places:
     """Who may run beside whom.
 
-    A training or an evaluation takes a place. Preparing uses all cores itself: one at a time and, where
+    What computes with a network takes a place. Preparing uses all cores itself: one at a time and, where
     trainings need the cores, not beside them. Other stages need no place. All together have a limit, too.
     """
 

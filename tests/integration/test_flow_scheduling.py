@@ -6,17 +6,17 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from pipelines.flows.commands import StageError
 from pipelines.flows.resources import Places
-from tests.integration.project import FLOW, ROOT
+from tests.integration.flow_fake import Stages
+from tests.integration.project import FLOW
+from tests.integration.shell_project import make_shell_project, ran, shell_environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("flow")]
 
@@ -31,33 +31,6 @@ NEEDS = {
     "report": ["evaluate@a-x-0", "evaluate@a-y-0", "evaluate-ablation@a-z-0"],
 }
 PLACED = [stage for stage in NEEDS if stage.startswith(("train", "evaluate"))]
-
-SHELL_STAGES = """\
-stages:
-  prepare:
-    matrix: {d: [a]}
-    cmd: echo prepare@a >> ran; mkdir -p data; head -n 1 raw > data/a
-    deps: [raw]
-    outs: [data/a]
-  train:
-    matrix: {m: [x, y, z]}
-    cmd: >-
-      echo train@${item.m} >> ran; mkdir -p models;
-      if test -e broken-${item.m}; then echo "error: mend it"; exit 1; fi;
-      cat data/a ${item.m} > models/${item.m}
-    deps: [data/a, "${item.m}"]
-    outs: ["models/${item.m}"]
-  evaluate-ablation:
-    matrix: {m: [x, y, z]}
-    cmd: echo evaluate-ablation@${item.m} >> ran; mkdir -p scores; wc models/${item.m} > scores/${item.m}
-    deps: ["models/${item.m}"]
-    outs: ["scores/${item.m}"]
-  report:
-    cmd: echo report >> ran; cat scores/* > page
-    deps: [scores]
-    outs: [page]
-"""
-"""Each stage adds its name to the file ``ran``."""
 
 
 @pytest.fixture(scope="module")
@@ -75,48 +48,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture
-def flow(server: None) -> Callable[[], list[str]]:
-    from pipelines.flows.flow import experiment
+def flow(server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    from pipelines.flows.flow import run_stages
 
-    return lambda: experiment(".", NEEDS)
-
-
-class Stages:
-    """Stands in for ``run_command``: notes when and with what each stage ran; those in ``errors`` fail."""
-
-    def __init__(self, errors: Mapping[str, str] | None = None) -> None:
-        self.errors = dict(errors or {})
-        self.times: dict[str, tuple[float, float]] = {}
-        self.variables: dict[str, Mapping[str, str]] = {}
-        self.order: list[str] = []
-        self._lock = threading.Lock()
-
-    def __call__(
-        self, command: list[str], root: Path, timeout: float, on_line: object, extra: Mapping[str, str]
-    ) -> None:
-        assert command[:4] == ["dvc", "--wait-for-lock", "repro", "-s"]
-        stage = command[4]
-        with self._lock:
-            self.order.append(stage)
-        started = time.monotonic()
-        time.sleep(0.3)
-        self.times[stage] = (started, time.monotonic())
-        self.variables[stage] = extra
-        if stage in self.errors:
-            raise StageError(self.errors[stage])
-
-    def most_at_once(self, stages: list[str]) -> int:
-        """How many of ``stages`` ran side by side."""
-        events = sorted(
-            (moment, change)
-            for stage in stages
-            for moment, change in zip(self.times[stage], (1, -1), strict=True)
-        )
-        level, most = 0, 0
-        for _, change in events:
-            level += change
-            most = max(most, level)
-        return most
+    monkeypatch.chdir(tmp_path)
+    return lambda: run_stages(".", NEEDS)
 
 
 @pytest.fixture
@@ -128,7 +64,6 @@ def run_with(
 
     def run(stages: Stages, free: list[dict[str, str]]) -> list[str]:
         monkeypatch.setattr(module, "run_command", stages)
-        monkeypatch.setattr(module, "_shares_server", lambda: False)
         monkeypatch.setattr(module, "machine_places", lambda root, environ: Places(free, on_gpu=False))
         return flow()
 
@@ -159,30 +94,6 @@ def test_with_two_places_two_run_at_a_time_each_with_the_variables_of_its_place(
     assert stages.variables[first] != stages.variables[second]
 
 
-def test_flows_that_share_a_server_share_its_limit(
-    flow: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from prefect.client.orchestration import get_client
-
-    from pipelines.flows import flow as module
-
-    held: list[str] = []
-
-    @contextmanager
-    def concurrency(name: str, occupy: int) -> Iterator[None]:
-        held.extend([name] * occupy)
-        yield
-
-    # Not the real one: on the server of tests, slots that a locked database loses never come back.
-    monkeypatch.setattr(module, "concurrency", concurrency)
-    monkeypatch.setattr(module, "machine_places", lambda root, environ: Places([{}, {}], on_gpu=False))
-    monkeypatch.setattr(module, "run_command", Stages())
-    flow()
-    assert held == [module.TRAINING_LIMIT] * len(PLACED)
-    with get_client(sync_client=True) as client:
-        assert client.read_global_concurrency_limit_by_name(module.TRAINING_LIMIT).limit == 2
-
-
 def test_a_failed_cell_does_not_stop_its_siblings(
     run_with: Callable[..., list[str]],
 ) -> None:
@@ -208,45 +119,28 @@ def test_a_failed_cell_does_not_stop_its_siblings(
 @pytest.fixture
 def shell_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A DVC project of shell commands, in which this process then is."""
-    (tmp_path / "dvc.yaml").write_text(SHELL_STAGES)
-    for name in ("raw", "x", "y", "z"):
-        (tmp_path / name).write_text(f"{name}\n")
+    for name, value in shell_environment(tmp_path).items():
+        monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
-    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / ".dvc/tmp/site"))
     monkeypatch.setattr(sys, "argv", ["experiment"])
-    subprocess.run(["dvc", "init", "--no-scm", "--quiet"], check=True)
-    subprocess.run(["dvc", "add", "--quiet", "raw"], check=True)
-    return tmp_path
-
-
-def ran(project: Path) -> list[str]:
-    """The stages whose commands have run since this was last asked."""
-    path = project / "ran"
-    names = sorted(path.read_text().split()) if path.exists() else []
-    path.unlink(missing_ok=True)
-    return names
+    return make_shell_project(tmp_path)
 
 
 def test_after_a_failure_only_what_failed_and_what_needs_it_runs(
-    server: None, shell_project: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    server: None, shell_project: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from pipelines.flows import flow as module
     from pipelines.flows.experiment import main
 
-    monkeypatch.setattr(module, "_shares_server", lambda: False)
     (shell_project / "broken-x").touch()
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == 1
     told = capfd.readouterr()
-    assert told.out == "8 of 8 stages have changed or need one that has\n"
+    assert told.out == "9 of 9 stages have changed or need one that has\n"
     assert told.err.endswith(
         "error: stages failed:\n"
         "train@x: error: mend it\n"
-        "  not run because of it: evaluate-ablation@x, report\n"
+        "  not run because of it: evaluate-ablation@x, gate@screen, report\n"
     )
     others = [f"{kind}@{name}" for kind in ("evaluate-ablation", "train") for name in "yz"]
     assert ran(shell_project) == sorted(["prepare@a", "train@x", *others])
@@ -254,18 +148,75 @@ def test_after_a_failure_only_what_failed_and_what_needs_it_runs(
     (shell_project / "broken-x").unlink()
     main()
     told = capfd.readouterr().out
-    assert told == "3 of 8 stages have changed or need one that has\n8 stages are up to date\n"
-    assert ran(shell_project) == ["evaluate-ablation@x", "report", "train@x"]
+    assert told == "4 of 9 stages have changed or need one that has\n9 stages are up to date\n"
+    assert ran(shell_project) == ["evaluate-ablation@x", "gate@screen", "report", "train@x"]
 
     # In a process of its own, without Prefect's server; it would say so if it started one.
     again = subprocess.run(FLOW, capture_output=True, text=True, check=True)
-    assert (again.stdout, again.stderr) == ("8 stages are up to date\n", "")
+    assert (again.stdout, again.stderr) == ("9 stages are up to date\n", "")
     assert ran(shell_project) == []
 
     # As with ``dvc repro``, changed raw data are noted; here they change nothing but what reads them.
     with (shell_project / "raw").open("a") as file:
         file.write("more\n")
     main()
-    assert capfd.readouterr().out.startswith("Verifying data sources in stage: 'raw.dvc'\n8 of 8 stages ")
+    assert capfd.readouterr().out.startswith("Verifying data sources in stage: 'raw.dvc'\n9 of 9 stages ")
     assert ran(shell_project) == ["prepare@a"]
     assert json.loads(subprocess.check_output(["dvc", "status", "--json"])) == {}
+
+
+@pytest.fixture
+def start_retraining(server: None, shell_project: Path) -> Callable[[], subprocess.Popen[str]]:
+    """Start a retraining as a command beside the server."""
+    from prefect.settings import PREFECT_API_URL
+
+    command = (sys.executable, "-m", "pipelines.flows.retrain")
+    environment = os.environ | {
+        "PREFECT_API_URL": PREFECT_API_URL.value(),
+        "CADNET_WEBHOOK": "file:///secret",
+    }
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return lambda: subprocess.Popen(command, env=environment, **pipes)  # type: ignore[call-overload]
+
+
+def test_a_retraining_that_is_started_twice_trains_once_and_one_without_changes_does_nothing(
+    start_retraining: Callable[[], subprocess.Popen[str]], shell_project: Path
+) -> None:
+    both = [start_retraining(), start_retraining()]
+    (refused, told), (done, output) = sorted(
+        ((process, process.communicate(timeout=200)[0]) for process in both),
+        key=lambda pair: -pair[0].returncode,
+    )
+    assert (refused.returncode, done.returncode) == (1, 0), told + output
+    assert f"error: another flow runs in {shell_project} (retrain, process {done.pid}, since 2" in told
+    every = [f"{kind}@{name}" for kind in ("evaluate-ablation", "train") for name in "xyz"]
+    assert ran(shell_project) == sorted(["gate@screen", "prepare@a", "report", *every])
+    assert "\npromoted: screen: version " in output
+    assert "warning: CADNET_WEBHOOK is no http or https address with a host, so nothing was sent" in output
+    assert "secret" not in output
+
+    started = time.monotonic()
+    again = start_retraining()
+    assert again.communicate(timeout=60)[0] == "unchanged: nothing has changed\n"
+    assert again.returncode == 0
+    assert time.monotonic() - started < 60
+    assert ran(shell_project) == []
+
+
+def test_sigterm_ends_a_retraining_and_its_stages_at_once(
+    start_retraining: Callable[[], subprocess.Popen[str]], shell_project: Path
+) -> None:
+    (shell_project / "hold").touch()
+    process = start_retraining()
+    limit = time.monotonic() + 120
+    while not (shell_project / "held").exists() and time.monotonic() < limit:
+        time.sleep(0.1)
+    process.terminate()
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 1
+    assert output.endswith("error: stopped; the same command goes on from here\n")
+    assert "Traceback" not in output
+    assert list((shell_project / ".prefect/commands").iterdir()) == []
+    (shell_project / "held").unlink()
+    time.sleep(0.3)
+    assert not (shell_project / "held").exists(), "the stage runs on"

@@ -10,6 +10,7 @@ from pipelines.flows.dag import (
     read_changed,
     read_graph,
     stage_kind,
+    with_ancestors,
     with_descendants,
 )
 
@@ -70,10 +71,15 @@ def test_inputs_are_the_tracked_files_that_stages_read() -> None:
 
 
 def test_parse_status_names_what_has_changed() -> None:
-    changed = """{"prepare@a": [{"changed deps": {"data": "modified"}}], "report": ["always changed"],
+    changed = """{"prepare@a": [{"changed deps": {"data": "modified", "params.yaml": {"seed": "modified"}}},
+        {"changed outs": {"datasets/a": "deleted"}}, "changed command"], "report": ["always changed"],
         "data.dvc": [{"changed outs": {"data": "modified"}}]}"""
-    assert parse_status(changed) == {"prepare@a", "report", "data.dvc"}
-    assert parse_status("{}\n") == set()
+    assert parse_status(changed) == {
+        "prepare@a": {"data": "modified", "datasets/a": "deleted"},
+        "report": {},
+        "data.dvc": {"data": "modified"},
+    }
+    assert parse_status("{}\n") == {}
 
 
 @pytest.mark.parametrize("text", ["", "Data and pipelines are up to date.", '["train@a"]'])
@@ -94,6 +100,19 @@ def test_what_needs_a_stale_stage_runs_too_in_order() -> None:
     assert with_descendants(needs, {"prepare@a", "train@b"}).keys() == needs.keys() - {"prepare@b"}
     assert with_descendants(needs, set()) == {}
     assert with_descendants(needs, {"unknown"}) == {}
+
+
+def test_what_a_stage_needs_is_chosen_in_order() -> None:
+    needs = parse_dag(DOT) | {"prepare@b": set(), "train@b": {"prepare@b"}}
+    assert with_ancestors(needs, {"evaluate@a-x-0", "train@b"}) == {
+        "prepare@a": set(),
+        "train@a-x-0": {"prepare@a"},
+        "evaluate@a-x-0": {"prepare@a", "train@a-x-0"},
+        "prepare@b": set(),
+        "train@b": {"prepare@b"},
+    }
+    assert list(with_ancestors(needs, {"report"})) == ["prepare@a", "train@a-x-0", "evaluate@a-x-0", "report"]
+    assert with_ancestors(needs, set()) == {}
 
 
 @pytest.mark.parametrize("question", [read_graph, read_changed])

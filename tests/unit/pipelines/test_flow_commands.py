@@ -83,7 +83,7 @@ def test_a_timeout_ends_the_whole_process_group(tmp_path: Path) -> None:
 
 
 def test_a_group_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.flows.commands.PATIENCE", 0.5)
+    monkeypatch.setattr("pipelines.flows.processes.PATIENCE", 0.5)
     code = "import signal,time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(60)"
     started = time.monotonic()
     with pytest.raises(StageError):

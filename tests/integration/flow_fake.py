@@ -1,0 +1,48 @@
+"""A stand-in for the commands that a flow runs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipelines.flows.commands import StageError
+
+
+class Stages:
+    """Stands in for ``run_command``: notes when and with what each stage ran; those in ``errors`` fail."""
+
+    def __init__(self, errors: Mapping[str, str] | None = None) -> None:
+        self.errors = dict(errors or {})
+        self.times: dict[str, tuple[float, float]] = {}
+        self.variables: dict[str, Mapping[str, str]] = {}
+        self.order: list[str] = []
+        self._lock = threading.Lock()
+
+    def __call__(
+        self, command: list[str], root: Path, timeout: float, on_line: object, extra: Mapping[str, str]
+    ) -> None:
+        assert command[:4] == ["dvc", "--wait-for-lock", "repro", "-s"]
+        stage = command[4]
+        with self._lock:
+            self.order.append(stage)
+        started = time.monotonic()
+        time.sleep(0.3)
+        self.times[stage] = (started, time.monotonic())
+        self.variables[stage] = extra
+        if stage in self.errors:
+            raise StageError(self.errors[stage])
+
+    def most_at_once(self, stages: list[str]) -> int:
+        """How many of ``stages`` ran side by side."""
+        events = sorted(
+            (moment, change)
+            for stage in stages
+            for moment, change in zip(self.times[stage], (1, -1), strict=True)
+        )
+        level, most = 0, 0
+        for _, change in events:
+            level += change
+            most = max(most, level)
+        return most

@@ -10,13 +10,25 @@ import torch
 import yaml
 
 from cadnet.config import MethodParams, ProjectParams, load_params
+from cadnet.evaluation.gate import Check, Decision
+from cadnet.files import write_json
 from cadnet.models.factory import build_model
 from cadnet.models.weights import save_weights
+from cadnet.reporting.gate import Acceptance, Choice, GateRecord
 from cadnet.tracking import MlflowTracker
 from cadnet.tracking.cells import TAG_KIND
 from cadnet.tracking.store import resolve_store
-from pipelines.cells import CellName, ablation_cells, cells, cross_cells, semi_cells, trained_on
+from pipelines.cells import (
+    CellName,
+    ablation_cells,
+    cells,
+    cross_cells,
+    gate_folder,
+    semi_cells,
+    trained_on,
+)
 from pipelines.stages.evaluate import evaluate, open_scored
+from pipelines.stages.gate_records import DECISION
 from pipelines.stages.report import report
 from pipelines.stages.studies import Variant, cross_test, studies_of
 from tests.fakes import write_fake_dataset
@@ -58,6 +70,20 @@ def test_a_study_varies_one_thing() -> None:
     assert not variant(options={"decoder": "none"}, loss="ce").differs_only_in(base, "decoder")
 
 
+GATE = GateRecord(
+    product="screen",
+    model="cadnet-screen",
+    version=1,
+    champion=None,
+    decision=Decision((Check("latency", True, "5 ms", "at most 9 ms"),)),
+    acceptance=Acceptance("kept", "val", "ab" * 32, 60, 40),
+    choice=Choice("synlcd/cadnet/s0", "CADNet", "val_miou", {"synlcd/cadnet/s0": 0.5}, 0.4, "as it was set"),
+    scale="test",
+    device="CPU",
+    decided="2026-01-02T03:04:05+00:00",
+)
+
+
 def finish(cell: CellName, params: ProjectParams) -> None:
     """Random weights where training would put them, a history, and a true evaluation."""
     method = params.methods[cell.method]
@@ -94,6 +120,7 @@ def params(project: Path) -> ProjectParams:
         write_fake_dataset(project / "datasets" / name, seed=seed + 1)
     for cell in (*cells(loaded), *ablation_cells(loaded), *cross_cells(loaded), *semi_cells(loaded)):
         finish(cell, loaded)
+    write_json(gate_folder("screen") / DECISION, GATE.to_dict())
     return loaded
 
 
@@ -144,6 +171,7 @@ def test_the_report_shows_and_records_every_table(
     for study in studies_of("synlcd", params):
         assert study.title in page
         assert f"tables/synlcd-{study.name}.csv" in page
+    assert "Registered products" in page and "cadnet-screen version 1 is champion" in page
     assert "Cross-testing" in page and "Few labels: abpt known, line new" in page
     tables = {path.name for path in Path("reports/tables").iterdir()}
     assert tables >= {

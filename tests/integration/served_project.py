@@ -102,7 +102,7 @@ class Served(Project):
     def run_of(self, flow_run: str) -> dict[str, Any]:
         return self.ask(f"flow_runs/{flow_run}")
 
-    def ended(self, flow_run: str, seconds: float = 240) -> dict[str, Any]:
+    def ended(self, flow_run: str, seconds: float = 300) -> dict[str, Any]:
         """Wait until a run has ended; returns it."""
         self.until(lambda: self.run_of(flow_run)["state"]["type"] in FINAL, seconds)
         return self.run_of(flow_run)

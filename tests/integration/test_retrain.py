@@ -14,7 +14,7 @@ from tests.integration.conftest import Finished
 from tests.integration.project import copy_of
 from tests.integration.served_project import Served
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500), pytest.mark.xdist_group("project")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.xdist_group("project")]
 
 EPOCHS = 30
 """So many that the network becomes better than the champion's four."""
@@ -66,7 +66,7 @@ def completed(served: Served, killed: str) -> dict[str, Any]:
     second = served.ended(served.begin())
     assert second["state"]["type"] == "CANCELLED"
     assert f"another flow runs in {served.root} (retrain, process " in second["state"]["message"]
-    return served.ended(run, 400)
+    return served.ended(run, 900)
 
 
 def holder(root: Path) -> dict[str, Any] | None:

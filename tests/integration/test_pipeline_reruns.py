@@ -34,17 +34,25 @@ def test_a_second_repro_does_nothing(finished: Finished) -> None:
 
 TRAININGS = {"train@synlcd-cadnet-0", "train@synlcd-segformer-0"}
 EVALUATIONS = {"evaluate@synlcd-cadnet-0", "evaluate@synlcd-segformer-0"}
+PRODUCT = {"register@screen", "gate@screen"}
+ACCEPTANCE = {"prepare@synlcd-acceptance", "validate@synlcd-acceptance"}
 EDITS: list[tuple[str, Any, set[str], set[str]]] = [
     # key, value, stages that read it, stages that have to follow; the report shows all settings
     (
         "methods.segformer.recipe",
         "other",
         {"train@synlcd-segformer-0", "report"},
-        {"train@synlcd-segformer-0", "evaluate@synlcd-segformer-0", "report"},
+        {"train@synlcd-segformer-0", "evaluate@synlcd-segformer-0", *PRODUCT, "report"},
     ),
-    ("evaluate.thresholds", 50, {*EVALUATIONS, "report"}, {*EVALUATIONS, "report"}),
-    ("train.epochs", 5, {*TRAININGS, "report"}, {*TRAININGS, *EVALUATIONS, "report"}),
-    ("datasets.synlcd.seed", 1, {"prepare@synlcd", "report"}, STAGES),
+    (
+        "evaluate.thresholds",
+        50,
+        {*EVALUATIONS, "register@screen", "report"},
+        {*EVALUATIONS, *PRODUCT, "report"},
+    ),
+    ("train.epochs", 5, {*TRAININGS, "report"}, {*TRAININGS, *EVALUATIONS, *PRODUCT, "report"}),
+    ("datasets.synlcd.seed", 1, {"prepare@synlcd", "report"}, STAGES - ACCEPTANCE),
+    ("products.screen.min_pixels", 9, {*PRODUCT, "report"}, {*PRODUCT, "report"}),
     ("run.scale", "other", {"report"}, {"report"}),
 ]
 

@@ -15,6 +15,9 @@ CACHE = Path("cache")
 CHECKPOINTS = Path("checkpoints")
 """State of unfinished trainings."""
 REPORTS = Path("reports")
+GATES = REPORTS / "gate"
+DECISION = "decision.json"
+"""The decision's file for programs, in a folder of each product below the last."""
 
 
 def dataset_folder(dataset: str) -> Path:
@@ -39,7 +42,7 @@ def registration_file(product: str) -> Path:
 
 def gate_folder(product: str) -> Path:
     """Where the last decision on the product lies."""
-    return REPORTS / "gate" / product
+    return GATES / product
 
 
 def search_table(dataset: str) -> Path:

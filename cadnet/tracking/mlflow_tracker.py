@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +25,7 @@ from cadnet.tracking.environment import Provenance
 from cadnet.tracking.mlflow_run import MlflowRun
 from cadnet.tracking.null_tracker import NullTracker
 from cadnet.tracking.processes import ProcessMark
-from cadnet.tracking.store import TAG_ARTIFACT_ROOT, Store, call, connect, resolve_store
+from cadnet.tracking.store import TAG_ARTIFACT_ROOT, Store, call, connect, is_off, resolve_store
 from cadnet.tracking.tracker import Run, RunRecord, Tracker, TrackingError
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def open_tracker(root: Path | str = ".", uri: str | None = None) -> Tracker:
     Raises:
         TrackingError: the store cannot be used; the message says why and what to do.
     """
-    if os.environ.get("CADNET_TRACKING", "on").lower() in ("off", "0", "false", "no"):
+    if is_off():
         return NullTracker()
     return MlflowTracker(resolve_store(root, uri))
 

@@ -29,7 +29,11 @@ class ProcessMark:
     @staticmethod
     def current() -> ProcessMark:
         """The mark of this process."""
-        pid = os.getpid()
+        return ProcessMark.of(os.getpid())
+
+    @staticmethod
+    def of(pid: int) -> ProcessMark:
+        """The mark of a process of this host."""
         return ProcessMark(platform.node(), pid, process_start(pid) or "")
 
     @staticmethod
@@ -42,8 +46,10 @@ class ProcessMark:
 
     def is_dead(self) -> bool:
         """Whether the process certainly ended; False for a process of another host, which cannot be seen."""
-        if self.host != platform.node():
-            return False
+        return self.host == platform.node() and self.has_ended()
+
+    def has_ended(self) -> bool:
+        """The same for a process known to be of this host, whose name may have changed, as a container's."""
         start = process_start(self.pid)
         return start is None or bool(self.start and start != self.start)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cadnet.tracking.mlflow_run import MlflowRun
-from cadnet.tracking.store import Store, call, connect
+from cadnet.tracking.store import Store, call, connect, is_off, resolve_store
 from cadnet.tracking.tracker import TrackingError
 from cadnet.tracking.versions import (
     APPROVED,
@@ -29,6 +29,15 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 _FOLDER = "product"
+
+
+def open_registry(root: Path | str = ".") -> Registry | None:
+    """Open the registry of the project at ``root``; None where tracking is switched off.
+
+    Raises:
+        TrackingError: the store cannot be used.
+    """
+    return None if is_off() else Registry(resolve_store(root))
 
 
 class Registry:

@@ -105,6 +105,11 @@ def resolve_store(root: Path | str, uri: str | None = None) -> Store:
     )
 
 
+def is_off() -> bool:
+    """Whether ``CADNET_TRACKING`` switches tracking off."""
+    return os.environ.get("CADNET_TRACKING", "on").lower() in ("off", "0", "false", "no")
+
+
 def connect(store: Store) -> MlflowClient:
     """Return a client of ``store``, creating the local database when there is none.
 

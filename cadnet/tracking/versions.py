@@ -46,6 +46,11 @@ class Version:
         """pending, approved or rejected; "" for a version that others made."""
         return self.tags.get(TAG_STATUS, "")
 
+    @property
+    def address(self) -> str:
+        """What :func:`address_parts` reads."""
+        return f"{SCHEME}{self.model}/{self.number}"
+
     def __str__(self) -> str:
         return f"{self.model} version {self.number}"
 

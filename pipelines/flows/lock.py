@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from cadnet.files import write_json
+from cadnet.files import read_json, write_json
 from cadnet.tracking.processes import ProcessMark
 from pipelines.flows.commands import StageError
 from pipelines.flows.processes import STATE
@@ -54,7 +53,7 @@ def only_flow(root: Path, flow: str) -> Iterator[None]:
 def _who_holds(path: Path) -> str:
     """The holder in brackets, or nothing while it has not said who it is."""
     try:
-        note = json.loads(path.read_text("utf-8"))
+        note = read_json(path)
         mark = ProcessMark(**note["process"])
         # What a killed flow has left tells nothing about the one that runs now.
         return "" if mark.is_dead() else f" ({note['flow']}, process {mark.pid}, since {note['since']})"

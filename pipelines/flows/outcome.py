@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,15 +9,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cadnet.config import ConfigError
+from cadnet.files import read_json
+from pipelines.cells import DECISION, GATES
 from pipelines.flows.commands import STOPPED, StageError
 from pipelines.flows.lock import FlowRunsError
 
 Kind = Literal["promoted", "rejected", "trained", "unchanged", "failed", "refused", "stopped"]
 """``promoted`` and ``rejected`` are the gate's decisions, ``trained`` is without one; ``refused`` is a flow
 beside which another ran."""
-
-GATES = Path("reports/gate")
-DECISION = "decision.json"
 
 Decision = Mapping[str, Any]
 """What the stage ``gate`` leaves about one product."""
@@ -40,7 +38,7 @@ def read_decisions(root: Path) -> dict[str, Decision]:
     found: dict[str, Decision] = {}
     for path in sorted((root / GATES).glob(f"*/{DECISION}")):
         try:
-            decision = json.loads(path.read_text("utf-8"))
+            decision = read_json(path)
         except (OSError, ValueError):
             continue
         if isinstance(decision, dict):

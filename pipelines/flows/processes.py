@@ -6,7 +6,6 @@ another process still runs, so the next flow ends what is left; a training goes 
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -16,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cadnet.files import write_json
+from cadnet.files import read_json, write_json
 from cadnet.tracking.processes import ProcessMark, process_start
 
 STATE = Path(".prefect")
@@ -50,8 +49,7 @@ class Note:
     @property
     def is_gone(self) -> bool:
         """Whether it certainly does not; the host's name does not count, which new containers have anew."""
-        start = process_start(self.mark.pid)
-        return start is None or bool(self.mark.start and start != self.mark.start)
+        return self.mark.has_ended()
 
 
 def write_note(path: Path, pid: int, parent: int, command: str) -> None:
@@ -63,9 +61,8 @@ def write_note(path: Path, pid: int, parent: int, command: str) -> None:
         parent: of who started it.
         command: what it is, for people.
     """
-    mark = ProcessMark(ProcessMark.current().host, pid, process_start(pid) or "")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"command": command, "parent": parent, "process": asdict(mark)})
+    write_json(path, {"command": command, "parent": parent, "process": asdict(ProcessMark.of(pid))})
 
 
 @contextmanager
@@ -93,7 +90,7 @@ def read_notes(folder: Path) -> list[Note]:
 
 def _read_note(path: Path) -> Note | None:
     try:
-        note = json.loads(path.read_text("utf-8"))
+        note = read_json(path)
         return Note(path, ProcessMark(**note["process"]), note["parent"], note["command"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -1,8 +1,7 @@
-"""The trained cells that a product may be made of, and their runs."""
+"""The trained cells that a product may be made of."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from cadnet.config import ProjectParams
@@ -10,8 +9,7 @@ from cadnet.config.operate import ProductParams
 from cadnet.datasets.manifest import PreparedDataset
 from cadnet.files import read_json
 from cadnet.models.weights import ModelDescription
-from cadnet.tracking import Run, track_stage
-from pipelines.cells import CellName, cells, tracked
+from pipelines.cells import CellName, cells
 
 SHOWN = ("miou", "macc", "mfscore", "iou_defect", "escape", "overkill")
 """Test metrics on the card."""
@@ -57,8 +55,3 @@ def test_metrics(cell: CellName) -> dict[str, float]:
     """The metrics of a cell's test that a card shows, 0-1; those that are not defined are left out."""
     measured = read_json(cell.metrics)
     return {key: measured[key] for key in SHOWN if measured.get(key) is not None}
-
-
-def open_run(best: Candidate, params: ProjectParams, stage: str) -> AbstractContextManager[Run]:
-    """The run of a candidate's cell, resumed by ``stage``."""
-    return track_stage(tracked(best.cell, params), best.fingerprint, stage=stage)

@@ -23,6 +23,21 @@ def run_stage(body: Callable[[], None]) -> None:
         raise SystemExit(1) from error
 
 
+def run_product_stage(description: str, stage: Callable[[str, ProjectParams], None]) -> None:
+    """Run a stage of the product that --product names."""
+
+    def body() -> None:
+        params = load_params(PARAMS)
+        parser = argparse.ArgumentParser(description=description)
+        parser.add_argument("--product", required=True)
+        name = str(parser.parse_args().product)
+        if name not in params.products:
+            raise ConfigError(f"{PARAMS} defines no product '{name}'; it has {sorted(params.products)}")
+        stage(name, params)
+
+    run_stage(body)
+
+
 def parse_cell(description: str, *, scored: bool = False) -> CellName:
     """Read --dataset, --method and --seed, and with ``scored`` --test and --fraction."""
     parser = argparse.ArgumentParser(description=description)

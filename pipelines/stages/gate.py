@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from cadnet.config import ProjectParams, load_params
+from cadnet.config import ProjectParams
 from cadnet.datasets.cache import DecodedSplit, decode_split
 from cadnet.datasets.manifest import DatasetError, PreparedDataset, open_dataset
 from cadnet.evaluation.counts import Counts
@@ -19,15 +19,14 @@ from cadnet.files import atomic_directory, file_digest, read_json, write_json, w
 from cadnet.inference import Predictor, Product, read_product
 from cadnet.inference.acceptance import acceptance_counts, measure
 from cadnet.reporting.gate import Acceptance, Choice, GateRecord, render_gate
-from cadnet.tracking import NullTracker, Run, open_tracker, track_stage
+from cadnet.tracking import Run, track_stage
 from cadnet.tracking.product_logging import fetch_product
-from cadnet.tracking.registry import Registry
-from cadnet.tracking.store import resolve_store
+from cadnet.tracking.registry import Registry, open_registry
 from cadnet.tracking.versions import APPROVED, CHALLENGER, CHAMPION, Version
 from cadnet.writing.progress import open_progress
 from pipelines.cells import (
     CACHE,
-    PARAMS,
+    DECISION,
     CellName,
     dataset_folder,
     gate_folder,
@@ -35,9 +34,7 @@ from pipelines.cells import (
     registration_file,
     tracked,
 )
-from pipelines.stages.command import run_stage
-from pipelines.stages.gate_records import DECISION
-from pipelines.stages.register import parse_product
+from pipelines.stages.command import run_product_stage
 from pipelines.stages.scoring import device_name
 
 PAGE = "index.html"
@@ -58,17 +55,20 @@ def gate(name: str, params: ProjectParams) -> None:
     registered = read_json(registration_file(name))
     cell = CellName(**registered["cell"])
     with track_stage(tracked(cell, params), registered["training"], stage="gate") as run:
-        if isinstance(open_tracker(), NullTracker):
-            record = _decided(name, params, read_product(product_folder(name)), None, None)
+        registry = open_registry()
+        if registry is None:
+            choice = Choice(**registered["choice"])
+            record = _decided(name, params, choice, read_product(product_folder(name)), None, None)
         else:
-            record = _settled(name, params, registered, run)
+            record = _settled(name, params, registered, registry, run)
     with atomic_directory(gate_folder(name)) as folder:
         _write(folder, record)
 
 
-def _settled(name: str, params: ProjectParams, registered: dict[str, Any], run: Run) -> GateRecord:
+def _settled(
+    name: str, params: ProjectParams, registered: dict[str, Any], registry: Registry, run: Run
+) -> GateRecord:
     """Decide on the registered version unless that is done, act on it, and return the decision."""
-    registry = Registry(resolve_store("."))
     version = registry.version(registered["model"], registered["version"] or 0)
     if version is None:
         raise ValueError(
@@ -84,8 +84,8 @@ def _settled(name: str, params: ProjectParams, registered: dict[str, Any], run: 
             return GateRecord.from_dict(read_json(run.download(place, folder) / DECISION))
     registry.nominate(version)
     champion = registry.holder(version.model, CHAMPION)
-    product = read_product(fetch_product(_address(version), VERSIONS))
-    record = _decided(name, params, product, version, champion)
+    product = read_product(fetch_product(version.address, VERSIONS))
+    record = _decided(name, params, Choice(**registered["choice"]), product, version, champion)
     with tempfile.TemporaryDirectory(prefix="cadnet-") as folder:
         _write(Path(folder), record)
         # Before anything changes, so that no promotion is without its reasons.
@@ -100,6 +100,7 @@ def _settled(name: str, params: ProjectParams, registered: dict[str, Any], run: 
 def _decided(
     name: str,
     params: ProjectParams,
+    choice: Choice,
     product: Product,
     version: Version | None,
     champion: Version | None,
@@ -129,7 +130,7 @@ def _decided(
             len(decoded.rows),
             int(decoded.rows["has_defect"].sum()),
         ),
-        choice=Choice(**read_json(registration_file(name))["choice"]),
+        choice=choice,
         scale=params.run.scale,
         device=device_name("cuda" if torch.cuda.is_available() else "cpu"),
         decided=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -137,7 +138,7 @@ def _decided(
 
 
 def _champion_counts(champion: Version, decoded: DecodedSplit, dataset: PreparedDataset) -> Counts:
-    product = read_product(fetch_product(_address(champion), VERSIONS))
+    product = read_product(fetch_product(champion.address, VERSIONS))
     _require_classes(product, dataset)
     with open_progress(True, len(decoded.rows), 0, str(champion)) as bar:
         return acceptance_counts(Predictor(product, registration=False), decoded, bar.advance)
@@ -180,18 +181,9 @@ def _write(folder: Path, record: GateRecord) -> None:
     write_text(folder / PAGE, render_gate(record))
 
 
-def _address(version: Version) -> str:
-    return f"models:/{version.model}/{version.number}"
-
-
 def main() -> None:
     """Entry of ``python -m pipelines.stages.gate``."""
-
-    def body() -> None:
-        params = load_params(PARAMS)
-        gate(parse_product("Decide whether a product's new network is used.", params), params)
-
-    run_stage(body)
+    run_product_stage("Decide whether a product's new network is used.", gate)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,7 @@ from __future__ import annotations
 from cadnet.config import ProjectParams
 from cadnet.files import read_json
 from cadnet.reporting.gate import GateRecord
-from pipelines.cells import gate_folder
-
-DECISION = "decision.json"
-"""The decision's file for programs."""
+from pipelines.cells import DECISION, gate_folder
 
 
 def gate_records(params: ProjectParams) -> list[GateRecord]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from cadnet.config import ConfigError, PairsParams, ProjectParams, load_params
+from cadnet.config import PairsParams, ProjectParams
 from cadnet.config.operate import ProductParams
 from cadnet.datasets.cache import decode_split
 from cadnet.datasets.manifest import MERGED_CLASS, PreparedDataset, open_dataset
@@ -18,21 +17,14 @@ from cadnet.files import value_digest, write_json
 from cadnet.inference import Product, write_product
 from cadnet.inference.card import Card
 from cadnet.models.weights import load_model
-from cadnet.tracking import NullTracker, Run, collect_provenance, open_tracker
+from cadnet.tracking import Run, collect_provenance, track_stage
 from cadnet.tracking.cost import training_params
 from cadnet.tracking.product_logging import save_product_model
-from cadnet.tracking.registry import Registry
-from cadnet.tracking.store import resolve_store
+from cadnet.tracking.registry import open_registry
 from cadnet.tracking.versions import PENDING, Version, model_name
-from pipelines.cells import (
-    CACHE,
-    PARAMS,
-    dataset_folder,
-    product_folder,
-    registration_file,
-)
-from pipelines.stages.candidates import Candidate, candidates, open_run, test_metrics
-from pipelines.stages.command import run_stage
+from pipelines.cells import CACHE, dataset_folder, product_folder, registration_file, tracked
+from pipelines.stages.candidates import Candidate, candidates, test_metrics
+from pipelines.stages.command import run_product_stage
 from pipelines.stages.references import find_references
 from pipelines.stages.scoring import Scoring
 
@@ -49,7 +41,7 @@ def register(name: str, params: ProjectParams) -> None:
     dataset = open_dataset(dataset_folder(settings.dataset))
     found = candidates(settings, params, dataset)
     best = max(found, key=lambda one: one.value)
-    with open_run(best, params, stage="register") as run:
+    with track_stage(tracked(best.cell, params), best.fingerprint, stage="register") as run:
         threshold, origin = _threshold(best, settings, params, dataset)
         references = find_references(settings, params, dataset)
         card = _card(name, best, found, (threshold, origin), len(references), params)
@@ -116,9 +108,9 @@ def _product(
 
 def _registered(product: Product, best: Candidate, run: Run, card: str) -> tuple[Version | None, bool]:
     """The version that the product is registered as, and whether it is new; no version without tracking."""
-    if isinstance(open_tracker(), NullTracker):
+    registry = open_registry()
+    if registry is None:
         return None, False
-    registry = Registry(resolve_store("."))
     version, is_new = registry.register(
         model_name(product.name),
         product_fingerprint(product, best.fingerprint),
@@ -181,28 +173,9 @@ def _card(
     ).markdown()
 
 
-def parse_product(description: str, params: ProjectParams) -> str:
-    """Read --product.
-
-    Raises:
-        ConfigError: params.yaml does not define it.
-    """
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--product", required=True)
-    name = str(parser.parse_args().product)
-    if name not in params.products:
-        raise ConfigError(f"{PARAMS} defines no product '{name}'; it has {sorted(params.products)}")
-    return name
-
-
 def main() -> None:
     """Entry of ``python -m pipelines.stages.register``."""
-
-    def body() -> None:
-        params = load_params(PARAMS)
-        register(parse_product("Register the best network of a product.", params), params)
-
-    run_stage(body)
+    run_product_stage("Register the best network of a product.", register)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from cadnet.tracking import MlflowTracker
 from cadnet.tracking.cells import TAG_KIND
 from cadnet.tracking.store import resolve_store
 from pipelines.cells import (
+    DECISION,
     CellName,
     ablation_cells,
     cells,
@@ -28,7 +29,6 @@ from pipelines.cells import (
     trained_on,
 )
 from pipelines.stages.evaluate import evaluate, open_scored
-from pipelines.stages.gate_records import DECISION
 from pipelines.stages.report import report
 from pipelines.stages.studies import Variant, cross_test, studies_of
 from tests.fakes import write_fake_dataset

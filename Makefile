@@ -59,8 +59,8 @@ check: setup ## lint and types only
 coverage: setup ## test suite with coverage of cadnet/
 	pytest $(PARALLEL) --cov --cov-report=term-missing:skip-covered --cov-fail-under=90
 
-bench: setup ## measure synthesis, training, evaluation, registration and validation
-	python -m bench.synthesis && python -m bench.training && python -m bench.registration && python -m bench.validation \
+bench: setup ## measure synthesis, training, evaluation, alignment and validation
+	python -m bench.synthesis && python -m bench.training && python -m bench.alignment && python -m bench.validation \
 	&& python -m bench.bootstrap && python -m bench.evaluation
 
 profile: setup ## switch params.yaml to params/$(PROFILE).yaml

@@ -167,12 +167,11 @@ def predict(
         float | None, typer.Option(help="Probability above which a pixel is a defect; else the product's.")
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Tiles that are judged at once.")] = 8,
-    register: Annotated[
+    align: Annotated[
         bool | None,
-        typer.Option(
-            "--register/--no-register", help="Bring images onto the reference; else as the product."
-        ),
+        typer.Option("--align/--no-align", help="Bring images onto the reference; else as the product."),
     ] = None,
+    register: Annotated[bool | None, typer.Option("--register/--no-register", hidden=True)] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Judge images with a product's network.
@@ -187,10 +186,12 @@ def predict(
 
         return fetch_product(address, Path("cache/registry"))
 
+    if register is not None:
+        fail("--register is called --align now, and --no-register --no-align", ERROR)
     images = [*(image or []), *(more or [])]
     if not images:
         fail("no image; give --image with files, folders or quoted patterns", ERROR)
-    request = Request(model, images, out, reference, threshold, register, batch, device)
+    request = Request(model, images, out, reference, threshold, align, batch, device)
     try:
         code = run(request, resolve=resolve, say=typer.echo, warn=lambda line: typer.echo(line, err=True))
     except KeyboardInterrupt:

@@ -20,8 +20,8 @@ from cadnet.datasets.label_lists import LabelList, draw_label_list, read_label_l
 from cadnet.files import write_text
 from cadnet.synthesis.generator import sample_name
 from cadnet.writing.splits import read_splits
-from pipelines.cells import PARAMS
 from pipelines.stages.command import run_stage
+from pipelines.trials import PARAMS
 
 
 def draw(params: ProjectParams, seed: int = 0, *, replace: bool = False) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cadnet.config import ConfigError, load_params
 from cadnet.files import write_bytes
-from pipelines.cells import PARAMS
+from pipelines.trials import PARAMS
 
 PROFILES = Path("params")
 

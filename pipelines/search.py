@@ -23,9 +23,9 @@ from cadnet.datasets.manifest import open_dataset
 from cadnet.files import write_text
 from cadnet.training.fit import FitResult, fit
 from cadnet.training.supervised import TrainingJob
-from pipelines.cells import CACHE, CHECKPOINTS, PARAMS, dataset_folder, search_table
 from pipelines.stages.command import run_stage
 from pipelines.stages.train import training_fingerprint
+from pipelines.trials import CACHE, CHECKPOINTS, PARAMS, dataset_folder, search_table
 
 
 def search(params: ProjectParams, methods: Sequence[str] = ()) -> pd.DataFrame:

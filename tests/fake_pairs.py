@@ -13,13 +13,13 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from cadnet.config import PairsParams, RegistrationParams
+from cadnet.config import AlignmentParams, PairsParams
 from cadnet.datasets.manifest import open_dataset
 from cadnet.images import read_mask
 from cadnet.preparers.pairs import plan_pairs
 from cadnet.writing.dataset import write_dataset
 
-OFF = RegistrationParams(model="off")
+OFF = AlignmentParams(model="off")
 YAML: dict[str, Any] = {"name": "board", "classes": ["scratch", "dent"]}
 
 
@@ -108,7 +108,7 @@ class FakeProduct:
 
     def params(self, **values: Any) -> PairsParams:
         """Tiles of 64, pairs taken as aligned."""
-        common = {"size": 64, "registration": OFF, **values}
+        common = {"size": 64, "alignment": OFF, **values}
         return PairsParams(preparer="pairs", raw=str(self.root), **common)
 
 

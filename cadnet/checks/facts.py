@@ -53,7 +53,7 @@ class DatasetFacts:
     ``<file>_size`` ("width x height"), ``<file>_problem`` (None or why the file cannot be used),
     ``mask_form`` and ``mask_values`` (None or what is wrong), ``found_<class>`` pixels, ``shows_defect`` (0
     or 1 by the mask, NaN without one), ``group_splits`` (splits its group lies in), ``duplicate`` (None or
-    which sample it doubles) and ``unregistered`` (None or what is left of the misalignment). ``images`` and
+    which sample it doubles) and ``unaligned`` (None or what is left of the misalignment). ``images`` and
     ``masks`` are the measured files by relative path.
     """
 
@@ -109,7 +109,7 @@ def collect_facts(
         samples[f"{kind}_size"] = _texts(_size(fact) for fact in found)
     _add_masks(samples, table.classes, [masks.get(name, MaskFacts()) for name in samples["mask"]])
     samples["group_splits"] = samples.groupby("group")["split"].transform("nunique")
-    samples["unregistered"] = _registration(samples)
+    samples["unaligned"] = _alignment(samples)
     doubles = find_duplicates(
         table.root, list(_pictures(samples, images)), duplicate_bits, duplicate_difference
     )
@@ -153,16 +153,16 @@ def _add_masks(samples: pd.DataFrame, classes: tuple[str, ...], found: list[Mask
     samples["shows_defect"] = [float(sum(fact.pixels) > 0) if fact.pixels else np.nan for fact in found]
 
 
-def _registration(samples: pd.DataFrame) -> list[str | None]:
+def _alignment(samples: pd.DataFrame) -> list[str | None]:
     """Samples that could not be brought onto their reference, with what is left to say of them."""
-    if "registered" not in samples:
+    if "aligned" not in samples:
         return [None] * len(samples)
     told = [name for name in ("residual", "confidence") if name in samples]
     return _texts(
-        ("is not registered" + "".join(f", {name} {row[name]}" for name in told if row[name]))
-        if _TRUTH.get(row["registered"].lower()) == 0
+        ("is not aligned" + "".join(f", {name} {row[name]}" for name in told if row[name]))
+        if _TRUTH.get(row["aligned"].lower()) == 0
         else ""
-        for row in samples[["registered", *told]].to_dict("records")
+        for row in samples[["aligned", *told]].to_dict("records")
     )
 
 

@@ -48,7 +48,7 @@ def build_profile(facts: DatasetFacts) -> dict[str, Any]:
 
     Per split: samples, groups and ``figures``: rate of defective images, per class the rate of images and the
     mean share of pixels, mean and standard deviation of grey levels (all and by channel), quantiles of the
-    defects' pixels and of the registration residual in pixels.
+    defects' pixels and of the alignment residual in pixels.
     """
     table = facts.table
     return {

@@ -2,12 +2,12 @@
 
 from cadnet.config.base import ConfigError, Params, Range
 from cadnet.config.datasets import (
+    AlignmentParams,
     DatasetParams,
     MvtecAdParams,
     PairsParams,
     PairsSplitParams,
     PkuPcbParams,
-    RegistrationParams,
     SplitParams,
 )
 from cadnet.config.load import load_params
@@ -18,8 +18,29 @@ from cadnet.config.training import EvaluateParams, MethodParams, Recipe, TrainPa
 from cadnet.config.validation import ValidateParams
 
 __all__ = [
-    "AbptParams", "ConfigError", "DatasetParams", "EvaluateParams", "GridParams", "LineParams",
-    "MethodParams", "MvtecAdParams", "PairsParams", "PairsSplitParams", "Params", "PkuPcbParams",
-    "ProjectParams", "Range", "Recipe", "RegistrationParams", "RunParams", "ScreenParams", "SearchParams",
-    "SemiParams", "SplitParams", "SynLCDParams", "TrainParams", "ValidateParams", "load_params",
+    "AbptParams",
+    "AlignmentParams",
+    "ConfigError",
+    "DatasetParams",
+    "EvaluateParams",
+    "GridParams",
+    "LineParams",
+    "MethodParams",
+    "MvtecAdParams",
+    "PairsParams",
+    "PairsSplitParams",
+    "Params",
+    "PkuPcbParams",
+    "ProjectParams",
+    "Range",
+    "Recipe",
+    "RunParams",
+    "ScreenParams",
+    "SearchParams",
+    "SemiParams",
+    "SplitParams",
+    "SynLCDParams",
+    "TrainParams",
+    "ValidateParams",
+    "load_params",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ Side = Annotated[int, Field(ge=32, le=4096)]
 Seed = Annotated[int, Field(ge=0)]
 
 
-class RegistrationParams(Params):
+class AlignmentParams(Params):
     """How an image is brought onto its reference (paper, limitation 1)."""
 
     model: Literal["off", "translation", "affine", "homography"] = "affine"
@@ -22,9 +22,9 @@ class RegistrationParams(Params):
     """Pixels by which the farthest corner may lie away from its place in the reference: 30 px and 5 degrees
     together move a corner of 512 px by 74. Large photographs that may be turned need more."""
     max_residual: PositiveFloat = 1.0
-    """Pixels of remaining misalignment above which a registration has failed."""
+    """Pixels of remaining misalignment above which an alignment has failed."""
     min_confidence: Fraction = 0.5
-    """Correlation of the aligned pair below which a registration has failed."""
+    """Correlation of the aligned pair below which an alignment has failed."""
 
 
 class SplitParams(Params):
@@ -60,7 +60,7 @@ class PkuPcbParams(Params):
     split: SplitParams = SplitParams()
     seed: Seed = 0
     """Decides where windows lie."""
-    registration: RegistrationParams = RegistrationParams(model="off")
+    alignment: AlignmentParams = AlignmentParams(model="off")
 
 
 class MvtecAdParams(Params):
@@ -74,7 +74,7 @@ class MvtecAdParams(Params):
     size: Side = 512
     """Side in pixels at which images are stored."""
     split: SplitParams = SplitParams()
-    registration: RegistrationParams = RegistrationParams(model="off")
+    alignment: AlignmentParams = AlignmentParams(model="off")
 
 
 class PairsSplitParams(SplitParams):
@@ -100,7 +100,7 @@ class PairsParams(Params):
     split_list: str | None = None
     """csv image,split; null takes the table's column split, or draws by ``split``."""
     split: PairsSplitParams = PairsSplitParams()
-    registration: RegistrationParams = RegistrationParams()
+    alignment: AlignmentParams = AlignmentParams()
 
 
 DatasetParams = Annotated[

@@ -16,6 +16,13 @@ from cadnet.config.project import ProjectParams
 
 Model = TypeVar("Model", bound=Params)
 
+RENAMED = {
+    "registration": "alignment",
+    "registration_failures": "alignment_failures",
+    "onecycle": "cosine",
+}
+"""Keys and values that were called otherwise before, with their present name."""
+
 
 def load_params(path: Path | str = "params.yaml") -> ProjectParams:
     """Read and check a parameter file.
@@ -88,6 +95,9 @@ def _explain(item: Any) -> str:
     key = ".".join(str(part) for part in place)
     prefix = f"{key}: " if key else ""
     kind, value, message = item["type"], item.get("input"), item["msg"].removeprefix("Value error, ")
+    old = place[-1] if kind == "extra_forbidden" and place else value
+    if kind in ("extra_forbidden", "literal_error") and old in RENAMED:
+        return f"{prefix}{old!r} is called {RENAMED[old]!r} now; rename it"
     if kind == "extra_forbidden":
         return f"{prefix}unknown key; check its spelling or remove it"
     if kind == "missing":

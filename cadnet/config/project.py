@@ -35,8 +35,8 @@ class GridParams(Params):
         return self
 
     @property
-    def cells(self) -> tuple[tuple[str, str, int], ...]:
-        """The grid's cells as (dataset, method, seed), in order."""
+    def trials(self) -> tuple[tuple[str, str, int], ...]:
+        """The grid's trials as (dataset, method, seed), in order."""
         return tuple(product(self.datasets, self.methods, self.seeds))
 
 
@@ -110,7 +110,7 @@ class ProjectParams(Params):
     def _single_datasets(self) -> dict[str, list[str]]:
         """Keys that name one dataset, each with its name if it is used."""
         searched = [self.search.dataset] if self.search else []
-        before, after = ([self.semi.pretrain], [self.semi.dataset]) if self.semi.cells else ([], [])
+        before, after = ([self.semi.pretrain], [self.semi.dataset]) if self.semi.trials else ([], [])
         accepted = {f"products.{key}.acceptance": [one.acceptance] for key, one in self.products.items()}
         return {"search.dataset": searched, "semi.pretrain": before, "semi.dataset": after, **accepted}
 
@@ -120,7 +120,7 @@ class ProjectParams(Params):
         if len(set(self.prepare)) < len(self.prepare):
             raise ValueError(f"prepare {list(self.prepare)} names something twice; remove the repetition")
         # A grid that is off needs no data, whatever it names.
-        used = {f"{key}.datasets": [cell[0] for cell in grid.cells] for key, grid in self.grids.items()}
+        used = {f"{key}.datasets": [trial[0] for trial in grid.trials] for key, grid in self.grids.items()}
         for what, names in (used | self._single_datasets).items():
             missing = sorted(set(names) - set(self.prepare))
             if missing:
@@ -129,15 +129,15 @@ class ProjectParams(Params):
 
     @model_validator(mode="after")
     def _few_label_protocol(self) -> Self:
-        if self.semi.cells:
+        if self.semi.trials:
             check_protocol(self.semi, self.datasets)
         return self
 
     @model_validator(mode="after")
     def _products_are_made(self) -> Self:
         """What is registered the main grid trains, and nothing learns what the gate looks at."""
-        trained = {cell[0] for grid in self.grids.values() for cell in grid.cells}
-        trained |= {self.semi.pretrain, self.semi.dataset} if self.semi.cells else set()
+        trained = {trial[0] for grid in self.grids.values() for trial in grid.trials}
+        trained |= {self.semi.pretrain, self.semi.dataset} if self.semi.trials else set()
         for key, entry in self.products.items():
             if entry.dataset not in self.run.datasets:
                 raise ValueError(
@@ -163,8 +163,8 @@ class ProjectParams(Params):
     @model_validator(mode="after")
     def _made_once(self) -> Self:
         """Two stages of the graph must not make the same thing."""
-        cells = Counter(cell for grid in self.grids.values() for cell in grid.cells)
-        twice = ["/".join(map(str, cell)) for cell, number in cells.items() if number > 1]
+        trials = Counter(trial for grid in self.grids.values() for trial in grid.trials)
+        twice = ["/".join(map(str, trial)) for trial, number in trials.items() if number > 1]
         if twice:
             raise ValueError(f"{twice} is in more than one of {list(self.grids)}; name it in one")
         foreign = sorted(set(self.ablation.datasets) - set(self.run.datasets))

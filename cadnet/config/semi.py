@@ -56,8 +56,8 @@ class SemiParams(Params):
     """Optimiser steps in an epoch, the same for every method and share."""
 
     @property
-    def cells(self) -> tuple[tuple[str, str, float, int], ...]:
-        """The grid's cells as (dataset, method, fraction, seed), in order; fraction 0.0 is first."""
+    def trials(self) -> tuple[tuple[str, str, float, int], ...]:
+        """The grid's trials as (dataset, method, fraction, seed), in order; fraction 0.0 is first."""
         return tuple(product((self.dataset,), self.methods, (0.0, *self.fractions), self.seeds))
 
     @model_validator(mode="after")
@@ -88,7 +88,7 @@ class SemiParams(Params):
     @model_validator(mode="after")
     def _complete_where_on(self) -> Self:
         for key in ("pretrain", "dataset", "fractions", "labels"):
-            if self.cells and not getattr(self, key):
+            if self.trials and not getattr(self, key):
                 raise ValueError(f"{key} is empty, which methods {list(self.methods)} need; fill it in")
         if self.pretrain and self.pretrain == self.dataset:
             raise ValueError(

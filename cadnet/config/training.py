@@ -36,7 +36,7 @@ class Recipe(Params):
     weight_decay: Annotated[float, Field(ge=0)]
     momentum: Fraction = 0.9
     head_lr_multiplier: PositiveFloat = 1.0
-    schedule: Literal["poly", "onecycle", "constant"]
+    schedule: Literal["poly", "cosine", "constant"]
     poly_power: PositiveFloat = 1.0
     warmup_fraction: Fraction = 0.0
 

@@ -23,7 +23,7 @@ class ValidateParams(Params):
     """Bits of 64 by which the perceptual hashes of two equal pictures may differ."""
     duplicate_difference: PositiveFloat = 6.0
     """Grey levels by which two pictures of equal hash may differ anywhere and still count as one."""
-    registration_failures: Fraction = 0.05
+    alignment_failures: Fraction = 0.05
     """Largest share of samples that may not have been brought onto their reference."""
     drift: PositiveFloat = 0.25
     """Largest relative change of a profile's figures against the version before."""

@@ -38,7 +38,7 @@ def measure(
     Raises:
         cadnet.inference.PredictionError: images and network do not fit, or the network diverged.
     """
-    predictor = Predictor(product, registration=False)
+    predictor = Predictor(product, alignment=False)
     return Measured(
         counts=acceptance_counts(predictor, decoded, advance),
         latency_ms=latency_ms(predictor, decoded),
@@ -53,7 +53,7 @@ def acceptance_counts(
     """Count what the product decides on a split, threshold and tiles included.
 
     Args:
-        predictor: as on the line, but without registration: pairs of a prepared dataset lie on each other.
+        predictor: as on the line, but without alignment: pairs of a prepared dataset lie on each other.
         decoded: the split; its masks hold the product's classes.
         advance: told of images as they are scored.
 

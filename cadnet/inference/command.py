@@ -28,7 +28,7 @@ class Request(NamedTuple):
     """What was asked for.
 
     ``model``: folder of a product, or an address ``models:/...``; ``images``: files, folders, patterns;
-    ``reference``: name of one of the product's, or a file; ``threshold`` and ``register``: None does as the
+    ``reference``: name of one of the product's, or a file; ``threshold`` and ``align``: None does as the
     product says.
     """
 
@@ -37,7 +37,7 @@ class Request(NamedTuple):
     out: Path
     reference: str | None = None
     threshold: float | None = None
-    register: bool | None = None
+    align: bool | None = None
     batch: int = 8
     device: str = "auto"
 
@@ -95,7 +95,7 @@ def _predictor(product: Product, request: Request) -> Predictor:
         request.device,
         request.batch,
         threshold=request.threshold,
-        registration=request.register,
+        alignment=request.align,
     )
 
 

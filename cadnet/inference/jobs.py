@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from cadnet.config import RegistrationParams
+from cadnet.alignment import align, estimate_alignment
+from cadnet.config import AlignmentParams
 from cadnet.inference.network import ReferenceTile
 from cadnet.inference.prediction import Placed, PredictionError
 from cadnet.inference.references import Chosen
 from cadnet.inference.tiling import Mosaic, Place, Tiling, cut, plan_tiles
 from cadnet.models.mit import MIN_SIZE
 from cadnet.preparers.pairs.tiles import padded
-from cadnet.registration import align, register
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ class Job:
 def make_job(
     image: np.ndarray,
     chosen: Chosen | None,
-    registration: RegistrationParams | None,
+    alignment: AlignmentParams | None,
     side: int,
     overlap: float,
 ) -> Job:
@@ -77,7 +77,7 @@ def make_job(
     Args:
         image: uint8 RGB (H, W, 3).
         chosen: its reference; None for networks that look at the image alone.
-        registration: None takes the pair as it is.
+        alignment: None takes the pair as it is.
         side: of the tiles, in pixels.
         overlap: share of a tile that neighbours have in common.
 
@@ -87,12 +87,12 @@ def make_job(
     work, matrix, placed = image, None, None
     reference = None if chosen is None else chosen.pixels
     if chosen is not None and reference is not None:
-        if registration is not None:
-            work, matrix, placed = _placed(image, chosen, registration)
+        if alignment is not None:
+            work, matrix, placed = _placed(image, chosen, alignment)
         elif image.shape != reference.shape:
             raise PredictionError(
                 f"the image has {_size(image)} pixels, reference {chosen.compared.name!r} has "
-                f"{_size(reference)}; give images of that size, or switch registration on"
+                f"{_size(reference)}; give images of that size, or switch alignment on"
             )
         reference = padded(reference, MIN_SIZE)
     work = padded(work, MIN_SIZE)
@@ -101,9 +101,9 @@ def make_job(
 
 
 def _placed(
-    image: np.ndarray, chosen: Chosen, params: RegistrationParams
+    image: np.ndarray, chosen: Chosen, params: AlignmentParams
 ) -> tuple[np.ndarray, np.ndarray | None, Placed]:
-    found = register(image, chosen.pixels, params)
+    found = estimate_alignment(image, chosen.pixels, params)
     if not found.accepted:
         raise PredictionError(
             f"the image cannot be brought onto reference {chosen.compared.name!r}: residual "

@@ -90,7 +90,7 @@ class ResultWriter:
             "defect_pixels": prediction.defect_pixels,
             "defects": [_defect(defect._asdict()) for defect in prediction.defects],
             "reference": None if prediction.reference is None else prediction.reference._asdict(),
-            "registration": None if prediction.registration is None else prediction.registration._asdict(),
+            "alignment": None if prediction.alignment is None else prediction.alignment._asdict(),
             "threshold": predictor.threshold,
             "min_pixels": predictor.min_pixels,
             "model": {
@@ -111,7 +111,7 @@ def _defect(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _row(image: ImageFile, prediction: Prediction) -> dict[str, object]:
-    defects, reference, placed = prediction.defects, prediction.reference, prediction.registration
+    defects, reference, placed = prediction.defects, prediction.reference, prediction.alignment
     named = sorted({defect.class_name for defect in defects})
     return {
         "image": str(image.path),

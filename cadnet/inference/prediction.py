@@ -62,7 +62,7 @@ class Prediction:
 
     ``image``: uint8 RGB (H, W, 3); ``labels``: uint8 (H, W), 0 good, 1..K the defect's class;
     ``probability``: float32 (H, W) of any defect, in 0..1; ``defects``: largest first; ``reference``: None
-    for networks that look at the image alone; ``registration``: None where it was not asked for;
+    for networks that look at the image alone; ``alignment``: None where it was not asked for;
     ``seconds``: time it took, its share of the batch; ``notes``: what the reader should know.
     """
 
@@ -72,7 +72,7 @@ class Prediction:
     defects: tuple[Defect, ...]
     verdict: Verdict
     reference: Compared | None
-    registration: Placed | None
+    alignment: Placed | None
     seconds: float
     notes: tuple[str, ...] = ()
 

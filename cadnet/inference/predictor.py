@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from torch import nn
 
-from cadnet.config import RegistrationParams
+from cadnet.config import AlignmentParams
 from cadnet.inference.jobs import Job, make_job
 from cadnet.inference.network import PairNetwork, choose_device
 from cadnet.inference.pictures import Picture, as_picture
@@ -32,7 +32,7 @@ class Predictor:
     """Judges images, one thread at a time.
 
     A network that looks at the image alone needs no reference: what is said below about references and
-    registration does not concern it.
+    alignment does not concern it.
 
     Args:
         product: a product or its folder.
@@ -40,7 +40,7 @@ class Predictor:
         batch_size: tiles that go through the network at once; also the most images held at a time.
         threshold: in place of the product's, in (0, 1).
         min_pixels: in place of the product's.
-        registration: None does as the product says, False takes every pair as it lies; True brings images
+        alignment: None does as the product says, False takes every pair as it lies; True brings images
             onto the reference by the product's limits, else by the defaults.
         overlap: share of a tile, 0 to 0.9, that neighbours of a large image have in common.
         cache_bytes: limit of encoded references; 0 encodes the reference with every image.
@@ -60,7 +60,7 @@ class Predictor:
         *,
         threshold: float | None = None,
         min_pixels: int | None = None,
-        registration: RegistrationParams | bool | None = None,
+        alignment: AlignmentParams | bool | None = None,
         overlap: float = OVERLAP,
         cache_bytes: int = CACHE_BYTES,
         network: nn.Module | None = None,
@@ -70,7 +70,7 @@ class Predictor:
         self.min_pixels = self.product.min_pixels if min_pixels is None else min_pixels
         _check_ranges(self.threshold, self.min_pixels, batch_size, overlap, cache_bytes)
         self.batch_size = batch_size
-        self.registration = _registration(registration, self.product.registration)
+        self.alignment = _alignment(alignment, self.product.alignment)
         self.description = ModelDescription.read(self.product.folder)
         self._overlap = overlap
         self._references = References(self.product)
@@ -145,8 +145,8 @@ class Predictor:
             picture = as_picture(image)
             chosen = fixed
             if chosen is None and self._network.compares:
-                chosen = self._references.choose(picture, any_size=self.registration is not None)
-            job = make_job(picture, chosen, self.registration, self.product.size, self._overlap)
+                chosen = self._references.choose(picture, any_size=self.alignment is not None)
+            job = make_job(picture, chosen, self.alignment, self.product.size, self._overlap)
         except (OSError, ValueError, cv2.error) as error:
             return Failure(error, str(error))
         return job, time.perf_counter() - started
@@ -196,7 +196,7 @@ class Predictor:
             defects=defects,
             verdict="defective" if defective else "good",
             reference=None if job.chosen is None else job.chosen.compared,
-            registration=job.placed,
+            alignment=job.placed,
             seconds=seconds + time.perf_counter() - started,
             notes=() if job.chosen is None else job.chosen.notes,
         )
@@ -222,12 +222,10 @@ def _check_ranges(
             raise ValueError(f"{name} must be {limits}, got {value}")
 
 
-def _registration(
-    asked: RegistrationParams | bool | None, own: RegistrationParams | None
-) -> RegistrationParams | None:
-    """What to register by; a motion model "off" is no registration."""
+def _alignment(asked: AlignmentParams | bool | None, own: AlignmentParams | None) -> AlignmentParams | None:
+    """What to align by; a motion model "off" is no alignment."""
     if asked is None or asked is True:
-        params = own or (RegistrationParams() if asked else None)
+        params = own or (AlignmentParams() if asked else None)
     else:
         params = asked or None
     return None if params is None or params.model == "off" else params

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from cadnet.config import Params, RegistrationParams
+from cadnet.config import AlignmentParams, Params
 from cadnet.config.base import Name, Positive
 from cadnet.files import atomic_directory, file_digest, read_json, write_json, write_text
 from cadnet.images import read_image, write_png
@@ -52,7 +52,7 @@ class Product:
 
     ``threshold``: a pixel is a defect where its probability of any defect, in (0, 1), exceeds this.
     ``min_pixels``: defect pixels from which on an image is judged defective. ``size``: side in pixels the
-    network was trained at; larger images are cut into tiles of it. ``registration``: how images are brought
+    network was trained at; larger images are cut into tiles of it. ``alignment``: how images are brought
     onto the reference, None where they lie on it already. ``metrics``, ``notes`` and ``params`` (what it was
     trained with) are for readers.
     """
@@ -67,7 +67,7 @@ class Product:
     size: Annotated[int, Field(ge=MIN_SIZE)]
     weights_sha256: str
     references: tuple[ReferenceFile, ...]
-    registration: RegistrationParams | None
+    alignment: AlignmentParams | None
     metrics: dict[str, Any]
     notes: str
     params: dict[str, Any] = field(default_factory=dict)
@@ -83,7 +83,7 @@ def write_product(
     threshold: float = 0.5,
     min_pixels: int = 1,
     class_names: Sequence[str] | None = None,
-    registration: RegistrationParams | None = None,
+    alignment: AlignmentParams | None = None,
     metrics: Mapping[str, Any] | None = None,
     notes: str = "",
     params: Mapping[str, Any] | None = None,
@@ -112,7 +112,7 @@ def write_product(
         "threshold": threshold,
         "min_pixels": min_pixels,
         "size": size,
-        "registration": None if registration is None else registration.model_dump(mode="json"),
+        "alignment": None if alignment is None else alignment.model_dump(mode="json"),
         "metrics": dict(metrics or {}),
         "notes": notes,
         "params": dict(params or {}),
@@ -199,6 +199,9 @@ def _parsed(content: Any, folder: Path) -> Product:
             "make the product again"
         )
     values = {key: value for key, value in content.items() if key != _KEY}
+    if "registration" in values:
+        # What products written before 0.2 call it.
+        values["alignment"] = values.pop("registration")
     try:
         # As JSON, in which strictness takes lists for tuples but no text for numbers.
         text = json.dumps({**values, "folder": str(folder)}, allow_nan=False)

@@ -99,7 +99,7 @@ class References:
 
         Args:
             image: to be compared with it.
-            any_size: also take references of another size, which registration can bring together.
+            any_size: also take references of another size, which alignment can bring together.
 
         Raises:
             PredictionError: the product has no reference, none of the image's size, or all differ by more
@@ -137,7 +137,7 @@ class References:
             raise PredictionError(
                 f"the image has {width} x {height} pixels, the references of product {self._product.name!r} "
                 f"have {', '.join(f'{w} x {h}' for w, h in sizes)}; give images of that size, or switch "
-                "registration on"
+                "alignment on"
             )
         return fitting
 

@@ -26,9 +26,9 @@ class Acceptance:
 
 @dataclass(frozen=True)
 class Choice:
-    """How the challenger was chosen: ``candidates`` by cell with their ``metric`` on validation images."""
+    """How the challenger was chosen: ``candidates`` by trial with their ``metric`` on validation images."""
 
-    cell: str
+    trial: str
     method: str
     metric: str
     candidates: Mapping[str, float]
@@ -114,9 +114,9 @@ class GateRecord:
     def origin(self) -> str:
         """How the challenger was chosen."""
         choice = self.choice
-        value = choice.candidates[choice.cell]
+        value = choice.candidates[choice.trial]
         return (
-            f"{choice.method} ({choice.cell}) has the highest {choice.metric} of "
+            f"{choice.method} ({choice.trial}) has the highest {choice.metric} of "
             f"{len(choice.candidates)} trained networks on validation images, {value:.4f}. A pixel is a "
             f"defect where its probability exceeds {choice.threshold:.3f} ({choice.threshold_origin})."
         )

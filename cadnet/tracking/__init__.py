@@ -1,6 +1,5 @@
 """The record of every run: what was tried, on which data and code, with which result."""
 
-from cadnet.tracking.cells import Cell
 from cadnet.tracking.environment import Provenance, collect_provenance, invocation_key
 from cadnet.tracking.mlflow_tracker import MlflowTracker, open_tracker
 from cadnet.tracking.model_logging import fetch_model, log_model
@@ -15,9 +14,9 @@ from cadnet.tracking.tracker import (
     TrackingError,
     metric_points,
 )
+from cadnet.tracking.trials import Trial
 
 __all__ = [
-    "Cell",
     "MetricPoint",
     "MlflowTracker",
     "NullTracker",
@@ -27,6 +26,7 @@ __all__ = [
     "Terminated",
     "Tracker",
     "TrackingError",
+    "Trial",
     "collect_provenance",
     "fetch_model",
     "invocation_key",

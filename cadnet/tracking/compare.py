@@ -8,10 +8,10 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
-from cadnet.tracking.cells import TAG_KIND, TAG_SUPERSEDED
 from cadnet.tracking.metric_names import COSTS, lower_is_better
 from cadnet.tracking.terms import Terms, inequalities, settings_of, terms_of
 from cadnet.tracking.tracker import RunRecord, TrackingError
+from cadnet.tracking.trials import TAG_KIND, TAG_SUPERSEDED
 
 REFERENCE = "cadnet"
 """The method all others are held against."""
@@ -68,11 +68,11 @@ def compare_runs(
 ) -> Comparison:
     """Reduce the runs of an experiment to blocks of comparable rows.
 
-    A cell's newest finished run that holds the first metric counts, per method, seed, data, scale, variant
+    A trial's newest finished run that holds the first metric counts, per method, seed, data, scale, variant
     and settings; all others are ignored and counted.
 
     Args:
-        runs: cells and others, in any order.
+        runs: trials and others, in any order.
         metrics: full names; rows are sorted by the first.
         scale: part of the scale's text, in any case; "" is any.
         digest: how the digest of (one of) the data begins; "" is any.
@@ -80,15 +80,15 @@ def compare_runs(
     Raises:
         TrackingError: no run that counts has this scale and digest.
     """
-    cells = [run for run in runs if run.tags.get(TAG_KIND) == "cell"]
-    wanted = [run for run in cells if _matches(run, scale, digest)]
+    trials = [run for run in runs if run.tags.get(TAG_KIND) == "trial"]
+    wanted = [run for run in trials if _matches(run, scale, digest)]
     reasons = Counter(filter(None, (_reason_against(run, metrics[0]) for run in wanted)))
     sound = [run for run in wanted if _reason_against(run, metrics[0]) is None]
     newest: dict[object, RunRecord] = {}
     for run in sorted(sound, key=lambda item: item.start_time):
         newest[(terms_of(run), run.tags.get("method"), run.tags.get("seed"), settings_of(run))] = run
     if not newest:
-        raise TrackingError(_nothing(cells, metrics[0], reasons, scale, digest))
+        raise TrackingError(_nothing(trials, metrics[0], reasons, scale, digest))
     reasons["superseded"] += len(sound) - len(newest)
     blocks = _grouped(newest.values(), terms_of)
     order = sorted(blocks, key=lambda terms: -max(run.start_time for run in blocks[terms]))
@@ -114,13 +114,13 @@ def _reason_against(run: RunRecord, metric: str) -> str | None:
     return None if metric in run.metrics else f"without {metric}"
 
 
-def _nothing(cells: Sequence[RunRecord], metric: str, reasons: Counter[str], scale: str, digest: str) -> str:
+def _nothing(trials: Sequence[RunRecord], metric: str, reasons: Counter[str], scale: str, digest: str) -> str:
     found = ", ".join(f"{number} {reason}" for reason, number in sorted(reasons.items())) or "none matches"
     wanted = [f"--scale {scale!r}"] * bool(scale) + [f"--dataset-digest {digest}"] * bool(digest)
     text = f"no finished run with {metric}{' for ' + ' and '.join(wanted) if wanted else ''} ({found})"
     if not wanted:
         return f"{text}; let the pipeline finish: dvc repro"
-    known = sorted({(run.tags.get("scale", ""), value) for run in cells for _, value in terms_of(run).data})
+    known = sorted({(run.tags.get("scale", ""), value) for run in trials for _, value in terms_of(run).data})
     return f"{text}; there are: " + "; ".join(f"{value[:12]} at {name!r}" for name, value in known)
 
 

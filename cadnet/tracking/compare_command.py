@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cadnet.tracking.cells import TAG_KIND
 from cadnet.tracking.compare import compare_runs
 from cadnet.tracking.compare_text import Format, Grid, comparison_text, csv_text, grid_text
 from cadnet.tracking.metric_names import full_name
 from cadnet.tracking.mlflow_tracker import MlflowTracker
 from cadnet.tracking.store import call, resolve_store
 from cadnet.tracking.tracker import TrackingError
+from cadnet.tracking.trials import TAG_KIND
 
 PREFIX = "cadnet/"
 
@@ -53,7 +53,7 @@ def compare(
         raise TrackingError(
             f"{tracker.store.uri} has no experiment {experiment!r}; there are: {', '.join(near) or 'none'}"
         )
-    runs = tracker.find_runs(experiment, {TAG_KIND: "cell"})
+    runs = tracker.find_runs(experiment, {TAG_KIND: "trial"})
     known = {name for run in runs for name in run.metrics}
     wanted = list(dict.fromkeys(full_name(name, known) for name in metrics))
     return comparison_text(experiment, compare_runs(runs, wanted, scale=scale, digest=digest), form, width)
@@ -93,7 +93,7 @@ def experiment_names(tracker: MlflowTracker) -> list[str]:
 def _list(tracker: MlflowTracker, form: Format, width: int | None) -> str:
     rows = []
     for name in experiment_names(tracker):
-        runs = tracker.find_runs(name, {TAG_KIND: "cell"})
+        runs = tracker.find_runs(name, {TAG_KIND: "trial"})
         finished = [run for run in runs if run.status == "FINISHED"]
         methods = ", ".join(sorted({run.tags.get("method", "?") for run in finished}))
         newest = max((run.start_time for run in runs), default=None)

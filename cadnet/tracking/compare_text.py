@@ -84,12 +84,12 @@ def _grid(experiment: str, block: Block, metrics: Sequence[str]) -> Grid:
         header += [f"{_VERSUS}best other"] * others + [f"{_VERSUS}CADNet"] * reference
     rows = []
     for row in block.rows:
-        cells = [f"{row.method} ({row.settings})" if row.settings else row.method, str(len(row.runs))]
+        trials = [f"{row.method} ({row.settings})" if row.settings else row.method, str(len(row.runs))]
         for metric in metrics:
-            cells.append(_spread_text(row.spreads.get(metric), metric, len(row.runs)))
-            cells += [_difference(row.to_best.get(metric), metric)] * others
-            cells += [_difference(row.to_reference.get(metric), metric)] * reference
-        rows.append((*cells, *(_cost_text(row.costs.get(name), name) for name in costs)))
+            trials.append(_spread_text(row.spreads.get(metric), metric, len(row.runs)))
+            trials += [_difference(row.to_best.get(metric), metric)] * others
+            trials += [_difference(row.to_reference.get(metric), metric)] * reference
+        rows.append((*trials, *(_cost_text(row.costs.get(name), name) for name in costs)))
     titles = (*header, *(_COST_TITLES[name] for name in costs))
     return Grid(heading(experiment, block.terms), titles, tuple(rows), block.notes)
 
@@ -134,10 +134,10 @@ def _cost_text(value: float | None, name: str) -> str:
 def _plain(grid: Grid) -> str:
     widths = [max(map(len, column)) for column in zip(grid.header, *grid.rows, strict=True)]
     lines = []
-    for cells in (grid.header, *grid.rows):
+    for trials in (grid.header, *grid.rows):
         texts = [
-            cell.ljust(width) if index < grid.left else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
+            trial.ljust(width) if index < grid.left else trial.rjust(width)
+            for index, (trial, width) in enumerate(zip(trials, widths, strict=True))
         ]
         lines.append("  ".join(texts).rstrip())
     return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
@@ -145,8 +145,8 @@ def _plain(grid: Grid) -> str:
 
 def _markdown(grid: Grid) -> str:
     ruler = ["---" if index < grid.left else "---:" for index in range(len(grid.header))]
-    lines = [[cell.replace("|", "\\|") for cell in cells] for cells in (grid.header, *grid.rows)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (lines[0], ruler, *lines[1:]))
+    lines = [[trial.replace("|", "\\|") for trial in trials] for trials in (grid.header, *grid.rows)]
+    return "\n".join(f"| {' | '.join(trials)} |" for trials in (lines[0], ruler, *lines[1:]))
 
 
 def _drawn(grid: Grid, width: int) -> str:
@@ -164,17 +164,17 @@ def _drawn(grid: Grid, width: int) -> str:
             for index in panel:
                 side: Literal["left", "right"] = "left" if index < grid.left else "right"
                 table.add_column(Text(_wrapped(columns[index])), justify=side, no_wrap=True)
-            for number, cells in enumerate(grid.rows):
+            for number, trials in enumerate(grid.rows):
                 best = number == 0 and len(grid.rows) > 1
-                table.add_row(*(Text(cells[index]) for index in panel), style="bold" if best else None)
+                table.add_row(*(Text(trials[index]) for index in panel), style="bold" if best else None)
             console.print(table)
     return capture.get().strip("\n")
 
 
 def _wrapped(column: Sequence[str]) -> str:
-    """A column's title in as many lines as keep it as narrow as its cells."""
-    title, *cells = column
-    return "\n".join(textwrap.wrap(title, max(map(len, [*cells, *title.split()]))))
+    """A column's title in as many lines as keep it as narrow as its trials."""
+    title, *trials = column
+    return "\n".join(textwrap.wrap(title, max(map(len, [*trials, *title.split()]))))
 
 
 def _panels(columns: Sequence[Sequence[str]], left: int, width: int) -> list[list[int]]:
@@ -224,15 +224,15 @@ def _csv(experiment: str, comparison: Comparison) -> str:
 
 
 def csv_text(lines: Iterable[Sequence[object]]) -> str:
-    """Write lines of cells as csv; None is an empty cell."""
+    """Write lines of trials as csv; None is an empty trial."""
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(lines)
     return out.getvalue()
 
 
 def _csv_metrics(row: Row, metrics: Sequence[str]) -> list[float | None]:
-    cells: list[float | None] = []
+    trials: list[float | None] = []
     for metric in metrics:
-        cells += row.spreads.get(metric) or (None, None, 0)
-        cells += [row.to_best.get(metric), row.to_reference.get(metric)]
-    return cells
+        trials += row.spreads.get(metric) or (None, None, 0)
+        trials += [row.to_best.get(metric), row.to_reference.get(metric)]
+    return trials

@@ -1,4 +1,4 @@
-"""What a cell costs and which settings tell it from others, under names that all methods share."""
+"""What a trial costs and which settings tell it from others, under names that all methods share."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def training_params(method: MethodParams, train: TrainParams, seed: int) -> dict
 
 
 def comparable_params(method: MethodParams, train: TrainParams) -> dict[str, str | int | float]:
-    """The settings to compare cells by, all under short names that each method has.
+    """The settings to compare trials by, all under short names that each method has.
 
     ``lr`` is the rate that is really used, scaled with the batch. ``lambda`` and ``decoder`` of a method that
     has none are 0 and ``none``, so that it too has a place on the axis.

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
-from cadnet.tracking.cells import (
+from cadnet.tracking.environment import Provenance
+from cadnet.tracking.store import call
+from cadnet.tracking.tracker import MetricPoint, TrackingError, flatten, split_finite
+from cadnet.tracking.trials import (
     TAG_DATASET_DIGEST,
     TAG_SKIPPED,
     TAG_STAGE_STATUS,
     FinalStatus,
 )
-from cadnet.tracking.environment import Provenance
-from cadnet.tracking.store import call
-from cadnet.tracking.tracker import MetricPoint, TrackingError, flatten, split_finite
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from cadnet.tracking.cells import (
+from cadnet.tracking.environment import Provenance
+from cadnet.tracking.mlflow_run import MlflowRun
+from cadnet.tracking.null_tracker import NullTracker
+from cadnet.tracking.processes import ProcessMark
+from cadnet.tracking.store import TAG_ARTIFACT_ROOT, Store, call, connect, is_off, resolve_store
+from cadnet.tracking.tracker import Run, RunRecord, Tracker, TrackingError
+from cadnet.tracking.trials import (
     TAG_COMMIT,
     TAG_ERROR,
     TAG_FINGERPRINT,
@@ -17,22 +23,16 @@ from cadnet.tracking.cells import (
     TAG_PARENT,
     TAG_STAGE_STATUS,
     TAG_SUPERSEDED,
-    Cell,
     FinalStatus,
+    Trial,
     user_tags,
 )
-from cadnet.tracking.environment import Provenance
-from cadnet.tracking.mlflow_run import MlflowRun
-from cadnet.tracking.null_tracker import NullTracker
-from cadnet.tracking.processes import ProcessMark
-from cadnet.tracking.store import TAG_ARTIFACT_ROOT, Store, call, connect, is_off, resolve_store
-from cadnet.tracking.tracker import Run, RunRecord, Tracker, TrackingError
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowEntity
     from mlflow.tracking import MlflowClient
 
-_CELL, _PARENT = "cell", "parent"
+_TRIAL, _PARENT = "trial", "parent"
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class MlflowTracker:
 
     def open_run(
         self,
-        cell: Cell,
+        trial: Trial,
         fingerprint: str,
         *,
         stage: str,
@@ -83,15 +83,15 @@ class MlflowTracker:
         provenance: Provenance | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> MlflowRun:
-        """Resume the cell's run or create it (see ``tracker.Tracker``)."""
+        """Resume the trial's run or create it (see ``tracker.Tracker``)."""
         extra = {"stage": stage, **user_tags(stage), **(tags or {})}
         if provenance is not None:
             extra |= provenance.tags()
             # MLflow's own commit tag follows the last stage; each stage's stays beside it.
             extra |= {f"{TAG_COMMIT}{stage}": provenance.commit} if provenance.commit else {}
         with self.store.locked():
-            experiment_id = self._experiment(cell.experiment)
-            found = self._find_cell(experiment_id, fingerprint, run_id)
+            experiment_id = self._experiment(trial.experiment)
+            found = self._find_trial(experiment_id, fingerprint, run_id)
             if (
                 found is not None
                 and restart
@@ -102,11 +102,11 @@ class MlflowTracker:
             if found is not None:
                 run = self._resume(found, extra)
             else:
-                extra |= {**cell.tags(), TAG_FINGERPRINT: fingerprint, TAG_KIND: _CELL}
+                extra |= {**trial.tags(), TAG_FINGERPRINT: fingerprint, TAG_KIND: _TRIAL}
                 if parent is not None:
                     extra |= {TAG_PARENT: parent.run_id}
                 run = self._create(
-                    experiment_id, cell.run_name(provenance.commit if provenance else None), extra
+                    experiment_id, trial.run_name(provenance.commit if provenance else None), extra
                 )
             if parent is not None:
                 # A sibling that ended meanwhile may have closed it.
@@ -114,7 +114,7 @@ class MlflowTracker:
         return run
 
     def settle_parent(self, parent: Run) -> None:
-        """Close the parent with the worst status of its cells, unless one still runs."""
+        """Close the parent with the worst status of its trials, unless one still runs."""
         with self.store.locked():
             self._settle(call(self.client.get_run, parent.run_id))
 
@@ -126,7 +126,7 @@ class MlflowTracker:
             ids = [item.experiment_id for item in found]
             running = self._search(ids, {}, condition="attributes.status = 'RUNNING'") if ids else []
             stale = [run for run in running if _is_stale(run)]
-            # Cells first: a parent's status follows from theirs.
+            # Trials first: a parent's status follows from theirs.
             for run in sorted(stale, key=lambda item: item.data.tags.get(TAG_KIND) == _PARENT):
                 if run.data.tags.get(TAG_KIND) == _PARENT:
                     self._settle(run)
@@ -160,7 +160,7 @@ class MlflowTracker:
         place = f"{root}/{quote(name)}"
         return str(call(self.client.create_experiment, name, place, {TAG_ARTIFACT_ROOT: root}))
 
-    def _find_cell(self, experiment_id: str, fingerprint: str, run_id: str | None) -> MlflowEntity | None:
+    def _find_trial(self, experiment_id: str, fingerprint: str, run_id: str | None) -> MlflowEntity | None:
         if run_id is not None:
             try:
                 found = call(self.client.get_run, run_id)
@@ -204,9 +204,9 @@ class MlflowTracker:
         run_id = found.info.run_id
         mark = ProcessMark.from_tags(found.data.tags)
         current = ProcessMark.current()
-        is_cell = found.data.tags.get(TAG_KIND) != _PARENT
+        is_trial = found.data.tags.get(TAG_KIND) != _PARENT
         if (
-            is_cell
+            is_trial
             and found.info.status == "RUNNING"
             and mark not in (None, current)
             and not _is_stale(found)
@@ -224,8 +224,8 @@ class MlflowTracker:
         call(self.client.delete_tag, found.info.run_id, TAG_FINGERPRINT)
 
     def _settle(self, parent: MlflowEntity) -> None:
-        cells = self._search([parent.info.experiment_id], {TAG_PARENT: parent.info.run_id})
-        statuses = {cell.info.status for cell in cells}
+        trials = self._search([parent.info.experiment_id], {TAG_PARENT: parent.info.run_id})
+        statuses = {trial.info.status for trial in trials}
         if "RUNNING" not in statuses:
             order: tuple[FinalStatus, ...] = ("FAILED", "KILLED")
             worst = next((status for status in order if status in statuses), "FINISHED")

@@ -55,7 +55,7 @@ def fetch_model(tracker: Tracker, run_id: str, destination: Path | str) -> Path:
     expected = run.tags().get(TAG_WEIGHTS_DIGEST)
     if expected != file_digest(folder / WEIGHTS):
         raise TrackingError(
-            f"{folder / WEIGHTS} is not what run {run_id} recorded (SHA-256 differs); train the cell again"
+            f"{folder / WEIGHTS} is not what run {run_id} recorded (SHA-256 differs); train the trial again"
         )
     return folder
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cadnet.tracking.cells import Cell, FinalStatus
 from cadnet.tracking.environment import Provenance
 from cadnet.tracking.tracker import MetricPoint, Run, RunRecord, TrackingError
+from cadnet.tracking.trials import FinalStatus, Trial
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,7 +75,7 @@ class NullTracker:
 
     def open_run(
         self,
-        cell: Cell,
+        trial: Trial,
         fingerprint: str,
         *,
         stage: str,

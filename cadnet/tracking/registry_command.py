@@ -25,7 +25,7 @@ def list_models(store: str | None = None) -> str:
         for version in registry.versions(model):
             names = ", ".join(aliases.get(version.number, ()))
             what = "  ".join(
-                part for part in (version.status, version.tags.get("cadnet.cell", ""), names) if part
+                part for part in (version.status, version.tags.get("cadnet.trial", ""), names) if part
             )
             lines.append(f"  version {version.number}  {what}".rstrip())
             lines += [f"    {reason}" for reason in version.tags.get(TAG_REASONS, "").splitlines()]

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from cadnet.tracking.cells import TAG_ERROR, FinalStatus
 from cadnet.tracking.tracker import Run, Tracker
+from cadnet.tracking.trials import TAG_ERROR, FinalStatus
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ def _settle(tracker: Tracker | None, parent: Run | None) -> None:
     try:
         tracker.settle_parent(parent)
     except Exception:
-        # The next stage or sweep settles it; the cell itself is recorded.
+        # The next stage or sweep settles it; the trial itself is recorded.
         logger.exception("the parent run %s could not be settled", parent.run_id)
 
 

@@ -7,16 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cadnet.tracking.cells import Cell
 from cadnet.tracking.environment import collect_provenance, invocation_key
 from cadnet.tracking.mlflow_tracker import open_tracker
 from cadnet.tracking.scope import run_scope
 from cadnet.tracking.tracker import Run, Tracker
+from cadnet.tracking.trials import Trial
 
 
 @contextmanager
 def track_stage(
-    cell: Cell,
+    trial: Trial,
     fingerprint: str,
     *,
     stage: str,
@@ -27,13 +27,13 @@ def track_stage(
     tracker: Tracker | None = None,
     params_file: str = "params.yaml",
 ) -> Iterator[Run]:
-    """Open the cell's run beneath its invocation's, record where it comes from, and close it truthfully.
+    """Open the trial's run beneath its invocation's, record where it comes from, and close it truthfully.
 
     With several training processes call it in the first one only; the others use ``NullTracker``.
 
     Args:
-        cell: what is trained or scored.
-        fingerprint: digest of all that decides the training; the same in every stage of the cell.
+        trial: what is trained or scored.
+        fingerprint: digest of all that decides the training; the same in every stage of the trial.
         stage: for example ``train`` or ``evaluate``.
         root: the project's folder.
         params: parameters to record.
@@ -44,10 +44,10 @@ def track_stage(
     """
     tracker = tracker if tracker is not None else open_tracker(root)
     provenance = collect_provenance(root)
-    tracker.sweep_stale(cell.experiment)
-    parent = tracker.open_parent(invocation_key(root, params_file), cell.experiment, provenance)
+    tracker.sweep_stale(trial.experiment)
+    parent = tracker.open_parent(invocation_key(root, params_file), trial.experiment, provenance)
     run = tracker.open_run(
-        cell,
+        trial,
         fingerprint,
         stage=stage,
         parent=parent,

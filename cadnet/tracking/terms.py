@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from cadnet.tracking.cells import TAG_COMMIT, TAG_DATASET_DIGEST
 from cadnet.tracking.tracker import RunRecord
+from cadnet.tracking.trials import TAG_COMMIT, TAG_DATASET_DIGEST
 
 _DECISIVE = ("method.", "train.", "evaluate.thresholds")
 """How the parameters begin that decide numbers; the others of the evaluation only arrange them."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cadnet.tracking.cells import Cell, FinalStatus
 from cadnet.tracking.environment import Provenance
+from cadnet.tracking.trials import FinalStatus, Trial
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,12 +111,12 @@ class Tracker(Protocol):
     """Opens runs in a store and finds them again."""
 
     def open_parent(self, key: str, experiment: str, provenance: Provenance | None = None) -> Run:
-        """Find or create the run of ``experiment`` beneath which the cells of invocation ``key`` lie."""
+        """Find or create the run of ``experiment`` beneath which the trials of invocation ``key`` lie."""
         ...
 
     def open_run(
         self,
-        cell: Cell,
+        trial: Trial,
         fingerprint: str,
         *,
         stage: str,
@@ -126,7 +126,7 @@ class Tracker(Protocol):
         provenance: Provenance | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> Run:
-        """Resume the cell's run, or create it where there is none.
+        """Resume the trial's run, or create it where there is none.
 
         The run is ``run_id`` when given and still there, else the newest with tag ``cadnet.fingerprint``.
         ``restart`` says that ``stage`` begins from nothing: a run in which it had finished is then left as it
@@ -135,7 +135,7 @@ class Tracker(Protocol):
         ...
 
     def settle_parent(self, parent: Run) -> None:
-        """Give the parent the worst status of its cells, unless one of them still runs."""
+        """Give the parent the worst status of its trials, unless one of them still runs."""
         ...
 
     def sweep_stale(self, experiment: str | None = None) -> list[str]:

@@ -1,4 +1,4 @@
-"""Training one cell of a grid, whatever it learns from."""
+"""Training one trial of a grid, whatever it learns from."""
 
 from __future__ import annotations
 

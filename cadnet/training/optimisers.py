@@ -48,7 +48,7 @@ def build_optimizer(model: nn.Module, recipe: Recipe, batch_size: int) -> torch.
 def lr_factor(recipe: Recipe, step: int, total_steps: int) -> float:
     """Return the learning rate of ``step`` (0-based) as a share of the peak.
 
-    Linear warm-up over ``warmup_fraction`` of the run, then: ``poly`` (1 - t)^power, ``onecycle`` a half
+    Linear warm-up over ``warmup_fraction`` of the run, then: ``poly`` (1 - t)^power, ``cosine`` a half
     cosine to zero, ``constant`` one; t runs from 0 to 1 over the rest.
     """
     warmup = round(recipe.warmup_fraction * total_steps)
@@ -57,7 +57,7 @@ def lr_factor(recipe: Recipe, step: int, total_steps: int) -> float:
     progress = min(1.0, (step - warmup) / max(1, total_steps - warmup))
     if recipe.schedule == "poly":
         return (1.0 - progress) ** recipe.poly_power
-    if recipe.schedule == "onecycle":
+    if recipe.schedule == "cosine":
         return 0.5 * (1.0 + math.cos(math.pi * progress))
     return 1.0
 

@@ -16,7 +16,7 @@ from pipelines.flows.terminal import run_in_terminal, show
 
 
 def run_experiment(root: Path, tell: Tell = show) -> Ran:
-    """Run every stage whose inputs changed and what needs it; a failed cell does not stop its siblings.
+    """Run every stage whose inputs changed and what needs it; a failed trial does not stop its siblings.
 
     Args:
         root: the project's folder.

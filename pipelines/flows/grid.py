@@ -35,7 +35,7 @@ def run_grid(name: str, root: Path, tell: Tell = show) -> Ran:
 
     Raises:
         FlowRunsError: another flow runs there.
-        StageError: there is no such grid, it has no cells, DVC cannot read the project, raw inputs are
+        StageError: there is no such grid, it has no trials, DVC cannot read the project, raw inputs are
             missing, the user stopped it, or at least one stage failed.
         ConfigError: the parameters are not valid and are needed to share out several GPUs.
     """
@@ -49,14 +49,14 @@ def grid_part(name: str, needs: Mapping[str, Collection[str]]) -> dict[str, set[
     """Return the part of a graph that is one grid and all it needs.
 
     Raises:
-        StageError: there is no such grid, or it has no cells.
+        StageError: there is no such grid, or it has no trials.
     """
-    cells = {grid: [stage for stage in needs if stage.split("@")[0] in STAGES[grid]] for grid in STAGES}
-    if not cells.get(name):
-        filled = ", ".join(grid for grid in cells if cells[grid]) or "none"
-        problem = "has no cells" if name in STAGES else "is not known"
+    trials = {grid: [stage for stage in needs if stage.split("@")[0] in STAGES[grid]] for grid in STAGES}
+    if not trials.get(name):
+        filled = ", ".join(grid for grid in trials if trials[grid]) or "none"
+        problem = "has no trials" if name in STAGES else "is not known"
         raise StageError(f"the grid '{name}' {problem}; params.yaml fills: {filled}")
-    return with_ancestors(needs, cells[name])
+    return with_ancestors(needs, trials[name])
 
 
 def main() -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import yaml
 
 from cadnet.config import ProjectParams, SynLCDParams, load_params
-from pipelines.cells import PARAMS
 from pipelines.flows.commands import STOP, StageError
 from pipelines.flows.dag import Changed
 from pipelines.flows.pull import Tell, pull
+from pipelines.trials import PARAMS
 
 
 @dataclass(frozen=True)

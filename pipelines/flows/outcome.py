@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from cadnet.config import ConfigError
 from cadnet.files import read_json
-from pipelines.cells import DECISION, GATES
 from pipelines.flows.commands import STOPPED, StageError
 from pipelines.flows.lock import FlowRunsError
+from pipelines.trials import DECISION, GATES
 
 Kind = Literal["promoted", "rejected", "trained", "unchanged", "failed", "refused", "stopped"]
 """``promoted`` and ``rejected`` are the gate's decisions, ``trained`` is without one; ``refused`` is a flow

@@ -10,8 +10,8 @@ from typing import Literal
 import torch
 
 from cadnet.config import load_params
-from pipelines.cells import PARAMS
 from pipelines.flows.dag import stage_kind
+from pipelines.trials import PARAMS
 
 MAX_PARALLEL = 4
 """Stages side by side, unless there are more GPUs."""

@@ -23,7 +23,7 @@ class Schedule:
         ready = [
             stage for stage, before in self.needs.items() if stage not in self._begun and before <= self.done
         ]
-        # A trained cell is evaluated before the next training: mistakes show early, training states go away.
+        # A trained trial is evaluated before the next training: mistakes show early, training states go away.
         return sorted(ready, key=lambda stage: stage_kind(stage) == "train")
 
     def begin(self, stage: str) -> None:

@@ -31,7 +31,7 @@ class Ran:
 
 
 def run_changed(root: Path, graph: Graph, changed: Changed, tell: Tell) -> Ran:
-    """Run every stage whose inputs changed and what needs it; a failed cell does not stop its siblings.
+    """Run every stage whose inputs changed and what needs it; a failed trial does not stop its siblings.
 
     Only for who holds the project's flow lock.
 

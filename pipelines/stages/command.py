@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from cadnet.config import ConfigError, ProjectParams, load_params
 from cadnet.tracking import TrackingError
-from pipelines.cells import PARAMS, CellName
+from pipelines.trials import PARAMS, TrialName
 
 USER_ERRORS = (ConfigError, ValueError, OSError, TrackingError)
 """Errors whose message is written for the user; anything else is a defect and keeps its traceback."""
@@ -38,7 +38,7 @@ def run_product_stage(description: str, stage: Callable[[str, ProjectParams], No
     run_stage(body)
 
 
-def parse_cell(description: str, *, scored: bool = False) -> CellName:
+def parse_trial(description: str, *, scored: bool = False) -> TrialName:
     """Read --dataset, --method and --seed, and with ``scored`` --test and --fraction."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--dataset", required=True)
@@ -46,21 +46,21 @@ def parse_cell(description: str, *, scored: bool = False) -> CellName:
     parser.add_argument("--seed", required=True, type=int)
     if scored:
         parser.add_argument("--test", default="", help="dataset to score on, if not the one trained on")
-        parser.add_argument("--fraction", type=float, help="labelled share of a cell of the few-label grid")
-    return CellName(**vars(parser.parse_args()))
+        parser.add_argument("--fraction", type=float, help="labelled share of a trial of the few-label grid")
+    return TrialName(**vars(parser.parse_args()))
 
 
-def read_params(cell: CellName) -> ProjectParams:
-    """Read params.yaml and check that it defines the cell's datasets and method.
+def read_params(trial: TrialName) -> ProjectParams:
+    """Read params.yaml and check that it defines the trial's datasets and method.
 
     Raises:
         ConfigError: it does not.
     """
     params = load_params(PARAMS)
     for kind, name, known in (
-        ("dataset", cell.dataset, params.datasets),
-        ("dataset", cell.test_dataset, params.datasets),
-        ("method", cell.method, params.methods),
+        ("dataset", trial.dataset, params.datasets),
+        ("dataset", trial.test_dataset, params.datasets),
+        ("method", trial.method, params.methods),
     ):
         if name not in known:
             raise ConfigError(f"{PARAMS} defines no {kind} '{name}'; it has {sorted(known)}")

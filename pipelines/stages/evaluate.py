@@ -1,4 +1,4 @@
-"""Stage ``evaluate``: score one trained cell on the test split of its own or (cross-test) another dataset."""
+"""Stage ``evaluate``: score a trained trial on the test split of its own or (cross-test) another dataset."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ from cadnet.models.weights import ModelDescription, load_model
 from cadnet.tracking.cost import measure_cost, training_params
 from cadnet.tracking.stage import track_stage
 from cadnet.tracking.tracker import metric_points
-from pipelines.cells import (
+from pipelines.stages.command import parse_trial, read_params, run_stage
+from pipelines.stages.scoring import Chosen, Scoring, device_name, write_counts
+from pipelines.trials import (
     CACHE,
     CHECKPOINTS,
-    CellName,
+    TrialName,
     dataset_folder,
     tracked,
     trained_on,
     training_stage,
 )
-from pipelines.stages.command import parse_cell, read_params, run_stage
-from pipelines.stages.scoring import Chosen, Scoring, device_name, write_counts
 
 SPLIT = "test"
 
 
-def evaluate(cell: CellName, params: ProjectParams) -> None:
-    """Score ``cell`` and write its metrics, curves, per-image table, counts and cost."""
-    dataset = open_scored(cell, cell.test_dataset)
+def evaluate(trial: TrialName, params: ProjectParams) -> None:
+    """Score ``trial`` and write its metrics, curves, per-image table, counts and cost."""
+    dataset = open_scored(trial, trial.test_dataset)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model, description = load_model(cell.model)
-    require_weights_of(cell, description, dataset, params)
+    model, description = load_model(trial.model)
+    require_weights_of(trial, description, dataset, params)
     model.to(device)
     decoded = decode_split(dataset, SPLIT, CACHE, progress=True)
     with track_stage(
-        tracked(cell, params),
-        scored_fingerprint(cell, description, dataset),
+        tracked(trial, params),
+        scored_fingerprint(trial, description, dataset),
         stage="evaluate",
-        params=_tracked_params(cell, params),
+        params=_tracked_params(trial, params),
     ) as run:
-        run.log_dataset(cell.test_dataset, dataset.digest, str(dataset.root), context="test")
+        run.log_dataset(trial.test_dataset, dataset.digest, str(dataset.root), context="test")
         scoring = Scoring(dataset.classes, params.evaluate, device)
         counts, seconds = scoring.count(model, decoded, f"scoring {dataset.name}")
         contrast = defect_contrast(decoded.images, decoded.references, decoded.reference_index, decoded.masks)
@@ -61,35 +61,35 @@ def evaluate(cell: CellName, params: ProjectParams) -> None:
         images = per_image_table(counts, dataset.classes, decoded.rows, contrast)
         size = (int(decoded.rows["height"].iloc[0]), int(decoded.rows["width"].iloc[0]))
         cost = measure_cost(model, size, device, pairs_per_second=len(decoded.rows) / seconds)
-        chosen = None if cell.fraction is None else _choose(cell, params, model, decoded, scoring, contrast)
+        chosen = None if trial.fraction is None else _choose(trial, params, model, decoded, scoring, contrast)
         about = asdict(cost) | {"device": device_name(device), "size": size[0]}
-        _write(cell, counts, result, images, about, chosen)
+        _write(trial, counts, result, images, about, chosen)
         run.log_metrics(metric_points({f"test_{name}": value for name, value in result.scalars().items()}))
         if chosen is not None:
             run.log_metrics(metric_points({f"test_{k}": value for k, value in chosen.scalars().items()}))
         run.log_metrics(metric_points(cost.metrics()))
         run.set_tags({"device": device_name(device)})
         run.log_table(pd.DataFrame([result.scalars()]), "tables/test_metrics.json")
-        run.log_artifacts(cell.evaluation, "evaluation")
-    shutil.rmtree(CHECKPOINTS / cell.path, ignore_errors=True)
+        run.log_artifacts(trial.evaluation, "evaluation")
+    shutil.rmtree(CHECKPOINTS / trial.path, ignore_errors=True)
 
 
-def open_scored(cell: CellName, name: str) -> PreparedDataset:
-    """Open the dataset ``name`` as ``cell`` sees it: the few-label grid takes all defects as one class."""
+def open_scored(trial: TrialName, name: str) -> PreparedDataset:
+    """Open the dataset ``name`` as ``trial`` sees it: the few-label grid takes all defects as one class."""
     dataset = open_dataset(dataset_folder(name))
-    return dataset if cell.fraction is None else dataset.as_one_class()
+    return dataset if trial.fraction is None else dataset.as_one_class()
 
 
 def _choose(
-    cell: CellName,
+    trial: TrialName,
     params: ProjectParams,
     model: nn.Module,
     decoded: DecodedSplit,
     scoring: Scoring,
     contrast: np.ndarray,
 ) -> Chosen:
-    """Score ``cell`` at the threshold that suits the validation images of what it learnt from."""
-    own = open_scored(cell, trained_on(cell, params))
+    """Score ``trial`` at the threshold that suits the validation images of what it learnt from."""
+    own = open_scored(trial, trained_on(trial, params))
     validation, _ = scoring.count(model, decode_split(own, "val", CACHE), f"threshold from {own.name}")
     threshold = best_threshold(validation)
     thresholded = Thresholded(model, threshold).to(scoring.device)
@@ -97,20 +97,20 @@ def _choose(
     return Chosen(threshold, counts, scoring.result(counts, decoded, contrast))
 
 
-def scored_fingerprint(cell: CellName, description: ModelDescription, dataset: PreparedDataset) -> str:
+def scored_fingerprint(trial: TrialName, description: ModelDescription, dataset: PreparedDataset) -> str:
     """What the run of the evaluation is found by: that of the training, or a cross-test's own."""
     trained = str(description.metadata["fingerprint"])
-    return value_digest(trained, dataset.digest) if cell.test else trained
+    return value_digest(trained, dataset.digest) if trial.test else trained
 
 
 def require_weights_of(
-    cell: CellName, description: ModelDescription, dataset: PreparedDataset, params: ProjectParams
+    trial: TrialName, description: ModelDescription, dataset: PreparedDataset, params: ProjectParams
 ) -> None:
-    """Check that a cell's weights come from its own training, so that no other's are scored as its own.
+    """Check that a trial's weights come from its own training, so that no other's are scored as its own.
 
     Args:
-        cell: what is scored.
-        description: of the weights that lie in the cell's place.
+        trial: what is scored.
+        description: of the weights that lie in the trial's place.
         dataset: what they are scored on.
         params: of the project.
 
@@ -118,38 +118,38 @@ def require_weights_of(
         WeightsError: they do not, or they know other classes than the dataset.
     """
     trained = description.metadata
-    cure = f"train the cell again: dvc repro -f -s {training_stage(cell, params)}"
-    learnt = trained_on(cell, params)
+    cure = f"train the trial again: dvc repro -f -s {training_stage(trial, params)}"
+    learnt = trained_on(trial, params)
     if not {"fingerprint", "method", "seed", "dataset"} <= trained.keys():
-        raise WeightsError(f"the weights in {cell.model} do not say which training they are of; {cure}")
-    for what, wanted in (("method", cell.method), ("seed", cell.seed)):
+        raise WeightsError(f"the weights in {trial.model} do not say which training they are of; {cure}")
+    for what, wanted in (("method", trial.method), ("seed", trial.seed)):
         if trained[what] != wanted:
             raise WeightsError(
-                f"{cell.model} holds weights of {what} {trained[what]!r}, not {wanted!r}; {cure}"
+                f"{trial.model} holds weights of {what} {trained[what]!r}, not {wanted!r}; {cure}"
             )
     if learnt != trained["dataset"].get("name"):
         wrong = trained["dataset"].get("name")
-        raise WeightsError(f"{cell.model} holds weights of dataset {wrong!r}, not {learnt!r}; {cure}")
-    if cell.test_dataset == learnt and trained["dataset"].get("digest") != dataset.digest:
-        raise WeightsError(f"{cell.model} holds weights of another state of dataset '{learnt}'; {cure}")
+        raise WeightsError(f"{trial.model} holds weights of dataset {wrong!r}, not {learnt!r}; {cure}")
+    if trial.test_dataset == learnt and trained["dataset"].get("digest") != dataset.digest:
+        raise WeightsError(f"{trial.model} holds weights of another state of dataset '{learnt}'; {cure}")
     if tuple(description.class_names) != dataset.classes:
         raise WeightsError(
-            f"{cell.model} knows the classes {list(description.class_names)}, dataset "
-            f"'{cell.test_dataset}' has {list(dataset.classes)}; only datasets of equal classes can be "
+            f"{trial.model} knows the classes {list(description.class_names)}, dataset "
+            f"'{trial.test_dataset}' has {list(dataset.classes)}; only datasets of equal classes can be "
             "cross-tested"
         )
 
 
-def _tracked_params(cell: CellName, params: ProjectParams) -> dict[str, Any]:
+def _tracked_params(trial: TrialName, params: ProjectParams) -> dict[str, Any]:
     """The evaluation's own parameters; a cross-test's run holds no training, so it repeats those."""
     own = {"evaluate": params.evaluate.model_dump()}
-    if not cell.test:
+    if not trial.test:
         return own
-    return own | training_params(params.methods[cell.method], params.train, cell.seed)
+    return own | training_params(params.methods[trial.method], params.train, trial.seed)
 
 
 def _write(
-    cell: CellName,
+    trial: TrialName,
     counts: Counts,
     result: EvaluationResult,
     images: pd.DataFrame,
@@ -157,7 +157,7 @@ def _write(
     chosen: Chosen | None,
 ) -> None:
     scalars = result.scalars()
-    with atomic_directory(cell.evaluation) as folder:
+    with atomic_directory(trial.evaluation) as folder:
         write_json(folder / "result.json", result.to_dict())
         write_json(folder / "cost.json", cost)
         images.to_csv(folder / "images.csv", index=False)
@@ -165,9 +165,9 @@ def _write(
         if chosen is not None:
             chosen.write(folder)
             scalars |= chosen.scalars()
-    with atomic_path(cell.curves) as temporary:
+    with atomic_path(trial.curves) as temporary:
         curve_table(result).to_csv(temporary, index=False)
-    write_json(cell.metrics, {name: round(value, 6) for name, value in scalars.items()})
+    write_json(trial.metrics, {name: round(value, 6) for name, value in scalars.items()})
 
 
 def curve_table(result: EvaluationResult) -> pd.DataFrame:
@@ -189,8 +189,8 @@ def curve_table(result: EvaluationResult) -> pd.DataFrame:
 
 def main() -> None:
     """Entry of ``python -m pipelines.stages.evaluate``."""
-    cell = parse_cell("Score one cell of a grid on a test split.", scored=True)
-    run_stage(lambda: evaluate(cell, read_params(cell)))
+    trial = parse_trial("Score one trial of a grid on a test split.", scored=True)
+    run_stage(lambda: evaluate(trial, read_params(trial)))
 
 
 if __name__ == "__main__":

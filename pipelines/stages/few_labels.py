@@ -1,33 +1,33 @@
-"""The few-label grid's cells as one comparison."""
+"""The few-label grid's trials as one comparison."""
 
 from __future__ import annotations
 
 from cadnet.config import ProjectParams
 from cadnet.reporting.comparison import merged_differences
 from cadnet.reporting.data import HERO, FewLabelRun, FewLabels, Picture
-from pipelines.cells import CellName, semi_cells
 from pipelines.stages.method_runs import method_runs, scored_counts
 from pipelines.stages.pretrain import one_class
 from pipelines.stages.scoring import Chosen
 from pipelines.stages.sheets import sample_pictures
+from pipelines.trials import TrialName, semi_trials
 
 
 def few_labels(params: ProjectParams) -> FewLabels | None:
-    """All cells of the grid as one comparison; None where the grid is off."""
-    found = semi_cells(params)
+    """All trials of the grid as one comparison; None where the grid is off."""
+    found = semi_trials(params)
     if not found:
         return None
     semi = params.semi
     runs: dict[float, list[FewLabelRun]] = {}
-    by_share: dict[float, list[CellName]] = {}
-    for cell, run in zip(found, method_runs(found, params), strict=True):
-        assert cell.fraction is not None
-        chosen = Chosen.read(cell.evaluation)
-        runs.setdefault(cell.fraction, []).append(FewLabelRun(run, chosen.threshold, chosen.result))
-        by_share.setdefault(cell.fraction, []).append(cell)
+    by_share: dict[float, list[TrialName]] = {}
+    for trial, run in zip(found, method_runs(found, params), strict=True):
+        assert trial.fraction is not None
+        chosen = Chosen.read(trial.evaluation)
+        runs.setdefault(trial.fraction, []).append(FewLabelRun(run, chosen.threshold, chosen.result))
+        by_share.setdefault(trial.fraction, []).append(trial)
     differences = {
-        share: merged_differences([one.run for one in runs[share]], *scored_counts(cells))
-        for share, cells in by_share.items()
+        share: merged_differences([one.run for one in runs[share]], *scored_counts(trials))
+        for share, trials in by_share.items()
     }
     before, after = (_kind(name, params) for name in (semi.pretrain, semi.dataset))
     return FewLabels(
@@ -70,10 +70,10 @@ def _combined(params: ProjectParams) -> list[str]:
     return [method.title for method in methods if method.semi is not None and method.model in networks]
 
 
-def _sheets(by_share: dict[float, list[CellName]], params: ProjectParams) -> list[Picture]:
+def _sheets(by_share: dict[float, list[TrialName]], params: ProjectParams) -> list[Picture]:
     """A visual comparison without fine-tuning, and one with the fewest labels (paper Fig. 12)."""
     pictures: list[Picture] = []
-    for share, cells in list(by_share.items())[:2]:
+    for share, trials in list(by_share.items())[:2]:
         what = f"test samples with {100 * share:g} % of the labels"
-        pictures += sample_pictures(one_class(cells[0].test_dataset), cells, params, what).overlays
+        pictures += sample_pictures(one_class(trials[0].test_dataset), trials, params, what).overlays
     return pictures

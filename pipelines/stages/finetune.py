@@ -8,14 +8,14 @@ from cadnet.config import ProjectParams, load_params
 from cadnet.datasets.label_lists import read_label_list, rows_of
 from cadnet.models.weights import ModelDescription
 from cadnet.semi.jobs import FinetuningJob
-from pipelines.cells import PARAMS, CellName
 from pipelines.stages.command import run_stage
-from pipelines.stages.pretrain import CODE, one_class, parse_semi_cell
+from pipelines.stages.pretrain import CODE, one_class, parse_semi_trial
 from pipelines.stages.train import refuse_invalid, run_job
+from pipelines.trials import PARAMS, TrialName
 
 
-def finetune(cell: CellName, params: ProjectParams) -> None:
-    """Fine-tune ``cell`` (or resume it) and publish its weights, description and history.
+def finetune(trial: TrialName, params: ProjectParams) -> None:
+    """Fine-tune ``trial`` (or resume it) and publish its weights, description and history.
 
     Raises:
         DatasetError: the dataset is unusable, or stage ``validate`` has refused it.
@@ -23,19 +23,19 @@ def finetune(cell: CellName, params: ProjectParams) -> None:
         ValueError: the label list does not fit the dataset, or too few samples are labelled for a batch.
     """
     semi = params.semi
-    refuse_invalid(cell.dataset)
-    assert cell.fraction is not None
-    before = CellName(cell.dataset, cell.method, cell.seed, fraction=0.0)
-    dataset = one_class(cell.dataset)
+    refuse_invalid(trial.dataset)
+    assert trial.fraction is not None
+    before = TrialName(trial.dataset, trial.method, trial.seed, fraction=0.0)
+    dataset = one_class(trial.dataset)
     rows, labels = dataset.split("train"), read_label_list(Path(semi.labels))
     unlabelled = rows_of(labels.unlabelled, rows)
     refuse_other_share(len(unlabelled), len(rows), rows["group"].nunique(), params)
     job = FinetuningJob(
         dataset,
-        params.methods[cell.method],
+        params.methods[trial.method],
         params.train,
-        cell.seed,
-        labelled=rows_of(labels.labelled(cell.fraction), rows),
+        trial.seed,
+        labelled=rows_of(labels.labelled(trial.fraction), rows),
         unlabelled=unlabelled,
         epochs=semi.epochs,
         steps=semi.steps,
@@ -43,14 +43,14 @@ def finetune(cell: CellName, params: ProjectParams) -> None:
         origin=str(ModelDescription.read(before.model).metadata["fingerprint"]),
     )
     settings = {
-        "labelled": cell.fraction,
+        "labelled": trial.fraction,
         "labelled_samples": len(job.labelled),
         "unlabelled_samples": len(job.seen_unlabelled),
         "pretrained_on": semi.pretrain,
         "finetune_epochs": semi.epochs,
         "finetune_steps": semi.steps,
     }
-    run_job(cell, job, params, stage="finetune", code=CODE, settings=settings)
+    run_job(trial, job, params, stage="finetune", code=CODE, settings=settings)
 
 
 def refuse_other_share(unlabelled: int, samples: int, groups: int, params: ProjectParams) -> None:
@@ -72,7 +72,7 @@ def main() -> None:
 
     def body() -> None:
         params = load_params(PARAMS)
-        finetune(parse_semi_cell("Fine-tune a method with few labels.", params, fraction=True), params)
+        finetune(parse_semi_trial("Fine-tune a method with few labels.", params, fraction=True), params)
 
     run_stage(body)
 

@@ -24,18 +24,18 @@ from cadnet.tracking.product_logging import fetch_product
 from cadnet.tracking.registry import Registry, open_registry
 from cadnet.tracking.versions import APPROVED, CHALLENGER, CHAMPION, Version
 from cadnet.writing.progress import open_progress
-from pipelines.cells import (
+from pipelines.stages.command import run_product_stage
+from pipelines.stages.scoring import device_name
+from pipelines.trials import (
     CACHE,
     DECISION,
-    CellName,
+    TrialName,
     dataset_folder,
     gate_folder,
     product_folder,
     registration_file,
     tracked,
 )
-from pipelines.stages.command import run_product_stage
-from pipelines.stages.scoring import device_name
 
 PAGE = "index.html"
 VERSIONS = CACHE / "registry"
@@ -53,8 +53,8 @@ def gate(name: str, params: ProjectParams) -> None:
         TrackingError: the registry cannot be used.
     """
     registered = read_json(registration_file(name))
-    cell = CellName(**registered["cell"])
-    with track_stage(tracked(cell, params), registered["training"], stage="gate") as run:
+    trial = TrialName(**registered["trial"])
+    with track_stage(tracked(trial, params), registered["training"], stage="gate") as run:
         registry = open_registry()
         if registry is None:
             choice = Choice(**registered["choice"])
@@ -141,7 +141,7 @@ def _champion_counts(champion: Version, decoded: DecodedSplit, dataset: Prepared
     product = read_product(fetch_product(champion.address, VERSIONS))
     _require_classes(product, dataset)
     with open_progress(True, len(decoded.rows), 0, str(champion)) as bar:
-        return acceptance_counts(Predictor(product, registration=False), decoded, bar.advance)
+        return acceptance_counts(Predictor(product, alignment=False), decoded, bar.advance)
 
 
 def _require_classes(product: Product, dataset: PreparedDataset) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cadnet.config import ProjectParams
 from cadnet.files import read_json
 from cadnet.reporting.gate import GateRecord
-from pipelines.cells import DECISION, gate_folder
+from pipelines.trials import DECISION, gate_folder
 
 
 def gate_records(params: ProjectParams) -> list[GateRecord]:

@@ -22,8 +22,8 @@ from cadnet.preparers.pku_pcb.plan import plan_pku_pcb
 from cadnet.synthesis.writer import plan_synlcd
 from cadnet.writing.dataset import write_dataset
 from cadnet.writing.units import Plan
-from pipelines.cells import PARAMS, dataset_folder
 from pipelines.stages.command import run_stage
+from pipelines.trials import PARAMS, dataset_folder
 
 
 def prepare(dataset: str) -> None:

@@ -7,16 +7,16 @@ import argparse
 from cadnet.config import ConfigError, ProjectParams, load_params
 from cadnet.datasets.manifest import PreparedDataset, open_dataset
 from cadnet.semi.jobs import PretrainingJob
-from pipelines.cells import PARAMS, CellName, dataset_folder, share_text
 from pipelines.stages.command import run_stage
 from pipelines.stages.train import refuse_invalid, run_job
+from pipelines.trials import PARAMS, TrialName, dataset_folder, share_text
 
 CODE = ("semi/*.py",)
 """Sources that decide the weights besides those of any training."""
 
 
-def pretrain(cell: CellName, params: ProjectParams) -> None:
-    """Train ``cell`` on ``semi.pretrain`` (or resume it) and publish its weights, description and history.
+def pretrain(trial: TrialName, params: ProjectParams) -> None:
+    """Train ``trial`` on ``semi.pretrain`` (or resume it) and publish its weights, description and history.
 
     Raises:
         DatasetError: the dataset is unusable, or stage ``validate`` has refused it.
@@ -24,9 +24,9 @@ def pretrain(cell: CellName, params: ProjectParams) -> None:
     """
     refuse_invalid(params.semi.pretrain)
     dataset = one_class(params.semi.pretrain)
-    job = PretrainingJob(dataset, params.methods[cell.method], params.train, cell.seed)
+    job = PretrainingJob(dataset, params.methods[trial.method], params.train, trial.seed)
     settings = {"labelled": 0.0, "pretrained_on": params.semi.pretrain}
-    run_job(cell, job, params, stage="pretrain", code=CODE, settings=settings)
+    run_job(trial, job, params, stage="pretrain", code=CODE, settings=settings)
 
 
 def one_class(name: str) -> PreparedDataset:
@@ -34,7 +34,7 @@ def one_class(name: str) -> PreparedDataset:
     return open_dataset(dataset_folder(name)).as_one_class()
 
 
-def parse_semi_cell(description: str, params: ProjectParams, *, fraction: bool) -> CellName:
+def parse_semi_trial(description: str, params: ProjectParams, *, fraction: bool) -> TrialName:
     """Read --method, --seed and, if the stage has it, --fraction; the datasets are those of ``semi``.
 
     Raises:
@@ -54,7 +54,7 @@ def parse_semi_cell(description: str, params: ProjectParams, *, fraction: bool) 
     if share not in (0.0, *params.semi.fractions):
         known = [share_text(one) for one in params.semi.fractions]
         raise ConfigError(f"semi.fractions in {PARAMS} has no {share_text(share)}; it has {known}")
-    return CellName(params.semi.dataset, given.method, given.seed, fraction=share)
+    return TrialName(params.semi.dataset, given.method, given.seed, fraction=share)
 
 
 def main() -> None:
@@ -62,7 +62,9 @@ def main() -> None:
 
     def body() -> None:
         params = load_params(PARAMS)
-        pretrain(parse_semi_cell("Pre-train a method of the few-label grid.", params, fraction=False), params)
+        pretrain(
+            parse_semi_trial("Pre-train a method of the few-label grid.", params, fraction=False), params
+        )
 
     run_stage(body)
 

@@ -22,11 +22,11 @@ from cadnet.tracking.cost import training_params
 from cadnet.tracking.product_logging import save_product_model
 from cadnet.tracking.registry import open_registry
 from cadnet.tracking.versions import PENDING, Version, model_name
-from pipelines.cells import CACHE, dataset_folder, product_folder, registration_file, tracked
 from pipelines.stages.candidates import Candidate, candidates, test_metrics
 from pipelines.stages.command import run_product_stage
 from pipelines.stages.references import find_references
 from pipelines.stages.scoring import Scoring
+from pipelines.trials import CACHE, dataset_folder, product_folder, registration_file, tracked
 
 
 def register(name: str, params: ProjectParams) -> None:
@@ -41,7 +41,7 @@ def register(name: str, params: ProjectParams) -> None:
     dataset = open_dataset(dataset_folder(settings.dataset))
     found = candidates(settings, params, dataset)
     best = max(found, key=lambda one: one.value)
-    with track_stage(tracked(best.cell, params), best.fingerprint, stage="register") as run:
+    with track_stage(tracked(best.trial, params), best.fingerprint, stage="register") as run:
         threshold, origin = _threshold(best, settings, params, dataset)
         references = find_references(settings, params, dataset)
         card = _card(name, best, found, (threshold, origin), len(references), params)
@@ -54,13 +54,13 @@ def register(name: str, params: ProjectParams) -> None:
             "model": model_name(name),
             "version": version.number if version else None,
             "is_new": is_new,
-            "cell": {"dataset": best.cell.dataset, "method": best.cell.method, "seed": best.cell.seed},
+            "trial": {"dataset": best.trial.dataset, "method": best.trial.method, "seed": best.trial.seed},
             "training": best.fingerprint,
             "choice": {
-                "cell": str(best.cell),
-                "method": params.methods[best.cell.method].title,
+                "trial": str(best.trial),
+                "method": params.methods[best.trial.method].title,
                 "metric": settings.metric,
-                "candidates": {str(one.cell): one.value for one in found},
+                "candidates": {str(one.trial): one.value for one in found},
                 "threshold": threshold,
                 "threshold_origin": origin,
             },
@@ -75,7 +75,7 @@ def _threshold(
     if settings.threshold is not None:
         return settings.threshold, "set in params.yaml"
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    network, _ = load_model(best.cell.model)
+    network, _ = load_model(best.trial.model)
     scoring = Scoring((MERGED_CLASS,), params.evaluate, device)
     decoded = decode_split(dataset.as_one_class(), "val", CACHE)
     counts, _ = scoring.count(AnyDefect(network).to(device), decoded, f"threshold from {dataset.name}")
@@ -90,17 +90,17 @@ def _product(
     params: ProjectParams,
     card: str,
 ) -> Product:
-    settings, data = params.products[name], params.datasets[best.cell.dataset]
+    settings, data = params.products[name], params.datasets[best.trial.dataset]
     return write_product(
         product_folder(name),
         name=name,
-        model=best.cell.model,
+        model=best.trial.model,
         references=references,
         size=params.train.crop,
         threshold=threshold,
         min_pixels=settings.min_pixels,
-        registration=data.registration if isinstance(data, PairsParams) else None,
-        metrics={settings.metric: best.value, "test": test_metrics(best.cell)},
+        alignment=data.alignment if isinstance(data, PairsParams) else None,
+        metrics={settings.metric: best.value, "test": test_metrics(best.trial)},
         params=_params(best, params),
         card=card,
     )
@@ -116,7 +116,7 @@ def _registered(product: Product, best: Candidate, run: Run, card: str) -> tuple
         product_fingerprint(product, best.fingerprint),
         run.run_id,
         lambda folder: save_product_model(folder, product.folder),
-        {"cadnet.cell": str(best.cell), "cadnet.training": best.fingerprint},
+        {"cadnet.trial": str(best.trial), "cadnet.training": best.fingerprint},
         card,
     )
     if version.status == PENDING:
@@ -130,13 +130,13 @@ def product_fingerprint(product: Product, training: str) -> str:
     Weights count by their training: on a GPU the same training ends with other last digits.
     """
     references = {reference.name: reference.sha256 for reference in product.references}
-    registration = None if product.registration is None else product.registration.model_dump()
-    decisions = [product.threshold, product.min_pixels, product.size, registration]
+    alignment = None if product.alignment is None else product.alignment.model_dump()
+    decisions = [product.threshold, product.min_pixels, product.size, alignment]
     return value_digest(product.name, training, references, decisions)
 
 
 def _params(best: Candidate, params: ProjectParams) -> dict[str, Any]:
-    return training_params(params.methods[best.cell.method], params.train, best.cell.seed)
+    return training_params(params.methods[best.trial.method], params.train, best.trial.seed)
 
 
 def _card(
@@ -151,7 +151,7 @@ def _card(
     provenance = collect_provenance(".")
     return Card(
         product=name,
-        method=params.methods[best.cell.method].title,
+        method=params.methods[best.trial.method].title,
         scale=params.run.scale,
         class_names=tuple(best.description.class_names),
         data=f"It was trained on `{settings.dataset}`, digest `{about['dataset']['digest'][:16]}`.",
@@ -162,9 +162,9 @@ def _card(
         min_pixels=settings.min_pixels,
         size=params.train.crop,
         references=references,
-        test=test_metrics(best.cell),
+        test=test_metrics(best.trial),
         provenance={
-            "cell": str(best.cell),
+            "trial": str(best.trial),
             "training": best.fingerprint[:16],
             "commit": provenance.commit or "",
             "version of cadnet": best.description.project_version,

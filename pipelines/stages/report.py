@@ -1,4 +1,4 @@
-"""Stage ``report``: all enabled cells to tables, plots and one self-contained page."""
+"""Stage ``report``: all enabled trials to tables, plots and one self-contained page."""
 
 from __future__ import annotations
 
@@ -20,17 +20,6 @@ from cadnet.reporting.studies import study_table
 from cadnet.reporting.tables import differing_settings, results_table
 from cadnet.tracking import collect_provenance
 from cadnet.types import SPLITS
-from pipelines.cells import (
-    PARAMS,
-    REPORTS,
-    CellName,
-    ablation_cells,
-    cells,
-    cross_cells,
-    dataset_folder,
-    semi_cells,
-    tracked,
-)
 from pipelines.stages.command import run_stage
 from pipelines.stages.few_labels import few_labels
 from pipelines.stages.gate_records import gate_records
@@ -50,6 +39,17 @@ from pipelines.stages.report_tracking import ExperimentRecord, track_report
 from pipelines.stages.search_section import search_section
 from pipelines.stages.sheets import sample_pictures
 from pipelines.stages.studies import cross_test, studies_of
+from pipelines.trials import (
+    PARAMS,
+    REPORTS,
+    TrialName,
+    ablation_trials,
+    cross_trials,
+    dataset_folder,
+    semi_trials,
+    tracked,
+    trials,
+)
 
 PAPER = Path("params/paper.yaml")
 
@@ -77,7 +77,7 @@ def report(params: ProjectParams) -> None:
 
 def _dataset_report(name: str, params: ProjectParams) -> DatasetReport:
     dataset = open_dataset(dataset_folder(name))
-    enabled = [cell for cell in cells(params) if cell.dataset == name]
+    enabled = [trial for trial in trials(params) if trial.dataset == name]
     title, published = heading(name, params.datasets[name])
     sizes = {split: int((dataset.manifest["split"] == split).sum()) for split in SPLITS}
     runs = method_runs(enabled, params)
@@ -159,31 +159,31 @@ def _records(
     for name, part in datasets.items():
         files = [name, intervals_name(name)]
         table = results_table(part.runs, part.published, scale)
-        experiment = _experiment(params, cells(params), name)
+        experiment = _experiment(params, trials(params), name)
         records.append(ExperimentRecord(experiment, name, table, part.runs, files, [name]))
     for name, found in studies.items():
         names = [study_name(name, study) for study in found]
         if found:
             runs = {run.mlflow_run_id or id(run): run for study in found for run in study.runs}
-            experiment = _experiment(params, ablation_cells(params), name)
+            experiment = _experiment(params, ablation_trials(params), name)
             table = study_table(found[0], scale)
             records.append(ExperimentRecord(experiment, name, table, list(runs.values()), names, names))
     if (cross := page.cross) is not None:
         table, runs_there = cross_table(cross, scale), [run for part in cross.runs.values() for run in part]
         for name in params.cross.datasets:
-            experiment = _experiment(params, cross_cells(params), name)
+            experiment = _experiment(params, cross_trials(params), name)
             records.append(ExperimentRecord(experiment, name, table, runs_there, [CROSS], [CROSS]))
     if (few := page.few_labels) is not None:
-        name, grid = params.semi.dataset, semi_cells(params)
+        name, grid = params.semi.dataset, semi_trials(params)
         there = [one.run for part in few.runs.values() for one in part]
         table, files = few_label_table(few, scale), [FEW_LABELS]
         records.append(ExperimentRecord(_experiment(params, grid, name), name, table, there, files, files))
     return records
 
 
-def _experiment(params: ProjectParams, grid: Sequence[CellName], dataset: str) -> str:
-    """The experiment of a grid's cells that are scored on ``dataset``."""
-    return next(tracked(cell, params).experiment for cell in grid if cell.test_dataset == dataset)
+def _experiment(params: ProjectParams, grid: Sequence[TrialName], dataset: str) -> str:
+    """The experiment of a grid's trials that are scored on ``dataset``."""
+    return next(tracked(trial, params).experiment for trial in grid if trial.test_dataset == dataset)
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from cadnet.reporting.figures import (
 from cadnet.reporting.studies import study_markdown, study_table
 from cadnet.reporting.study_figures import cross_figures, study_figures
 from cadnet.reporting.tables import results_markdown, results_table, table_title, write_table
-from pipelines.cells import REPORTS
+from pipelines.trials import REPORTS
 
 CROSS = "cross"
 """Name of the cross-tests' table and plots."""

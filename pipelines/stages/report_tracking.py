@@ -9,7 +9,7 @@ import pandas as pd
 
 from cadnet.reporting.data import MethodRun
 from cadnet.tracking import collect_provenance, invocation_key, open_tracker
-from pipelines.cells import REPORTS
+from pipelines.trials import REPORTS
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ def track_report(records: Sequence[ExperimentRecord], scale: str) -> None:
 
 
 def run_table(runs: Sequence[MethodRun]) -> pd.DataFrame:
-    """Which tracked run each row of the table is from; cells that were up to date have an older parent."""
+    """Which tracked run each row of the table is from; trials that were up to date have an older parent."""
     return pd.DataFrame(
         [
             {

@@ -6,7 +6,7 @@ import pandas as pd
 
 from cadnet.config import ProjectParams, Recipe
 from cadnet.reporting.data import Section
-from pipelines.cells import search_table
+from pipelines.trials import search_table
 
 
 def search_section(params: ProjectParams) -> Section | None:

@@ -18,9 +18,9 @@ from cadnet.reporting.data import Picture
 from cadnet.reporting.maps import LEGEND, MapRow, map_png
 from cadnet.reporting.overlays import SheetRow, comparison_png
 from cadnet.types import BACKGROUND
-from pipelines.cells import CACHE, CellName
 from pipelines.stages.evaluate import SPLIT
 from pipelines.stages.scoring import read_counts
+from pipelines.trials import CACHE, TrialName
 
 
 class Prediction(NamedTuple):
@@ -43,17 +43,17 @@ class SamplePictures(NamedTuple):
 
 
 def sample_pictures(
-    dataset: PreparedDataset, cells: Sequence[CellName], params: ProjectParams, what: str = "test samples"
+    dataset: PreparedDataset, trials: Sequence[TrialName], params: ProjectParams, what: str = "test samples"
 ) -> SamplePictures:
-    """Draw test samples of ``dataset`` with the methods of ``cells`` at their first seed."""
-    seed = cells[0].seed
-    shown = {params.methods[cell.method].title: cell for cell in cells if cell.seed == seed}
-    counts = {title: read_counts(cell.evaluation / "counts.npz") for title, cell in shown.items()}
+    """Draw test samples of ``dataset`` with the methods of ``trials`` at their first seed."""
+    seed = trials[0].seed
+    shown = {params.methods[trial.method].title: trial for trial in trials if trial.seed == seed}
+    counts = {title: read_counts(trial.evaluation / "counts.npz") for title, trial in shown.items()}
     chosen = select_samples(counts, dataset.classes, params.evaluate.overlays)
     decoded = decode_split(dataset, SPLIT, CACHE)
     index = torch.tensor([selection.index for selection in chosen])
     pairs = DevicePairs(decoded)
-    predictions = {title: predict(cell, pairs, index) for title, cell in shown.items()}
+    predictions = {title: predict(trial, pairs, index) for title, trial in shown.items()}
     stamp = f"({params.run.scale}, seed {seed})"
     overlays = [_comparison(f"{dataset.name}: {what} {stamp}", decoded, chosen, predictions)]
     siamese = next((title for title, one in predictions.items() if one.distance is not None), None)
@@ -63,9 +63,9 @@ def sample_pictures(
     return SamplePictures(overlays, [_maps(title, decoded, chosen, predictions[siamese])])
 
 
-def predict(cell: CellName, pairs: DevicePairs, index: torch.Tensor) -> Prediction:
-    """Run the network of ``cell`` on the pairs ``index``."""
-    model, _description = load_model(cell.model)
+def predict(trial: TrialName, pairs: DevicePairs, index: torch.Tensor) -> Prediction:
+    """Run the network of ``trial`` on the pairs ``index``."""
+    model, _description = load_model(trial.model)
     batch = pairs.plain(index)
     with torch.inference_mode():
         output = model.eval()(batch.image, batch.reference)

@@ -1,4 +1,4 @@
-"""The ablation, its studies and the cross-tests, put together from finished cells."""
+"""The ablation, its studies and the cross-tests, put together from finished trials."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from cadnet.evaluation.counts import Counts
 from cadnet.reporting.comparison import merged_differences
 from cadnet.reporting.data import HERO, CrossTest, MethodRun, Study
 from cadnet.reporting.published import published_ablation
-from pipelines.cells import CellName, ablation_cells, cells, cross_cells, dataset_folder
 from pipelines.stages.method_runs import heading, method_runs, scored_counts
+from pipelines.trials import TrialName, ablation_trials, cross_trials, dataset_folder, trials
 
 Flags = tuple[bool, bool, bool, bool]
 """Cross-entropy, contrastive loss, balanced contrastive loss, change-aware decoder: Table 7's columns."""
@@ -49,18 +49,18 @@ class Variant:
 
 
 def studies_of(dataset: str, params: ProjectParams) -> list[Study]:
-    """The studies that the ablation's cells on ``dataset`` allow: Table 7, the decoder, the weight lambda_2.
+    """The studies that the ablation's trials on ``dataset`` allow: Table 7, the decoder, the weight lambda_2.
 
     A method of the main grid is their base: the first that has the ablation's network.
     """
-    mine = [cell for cell in ablation_cells(params) if cell.dataset == dataset]
-    variants = [Variant(name, params.methods[name]) for name in dict.fromkeys(cell.method for cell in mine)]
+    mine = [trial for trial in ablation_trials(params) if trial.dataset == dataset]
+    variants = [Variant(name, params.methods[name]) for name in dict.fromkeys(trial.method for trial in mine)]
     networks = {variant.method.model for variant in variants}
     complete = [Variant(name, params.methods[name]) for name in params.run.methods]
     base = next((one for one in complete if one.method.model in networks), None)
     if base is None:
         return []
-    mine += [cell for cell in cells(params) if (cell.dataset, cell.method) == (dataset, base.name)]
+    mine += [trial for trial in trials(params) if (trial.dataset, trial.method) == (dataset, base.name)]
     chosen = {
         "ablation": [v for v in variants if _is_step(v, base)],
         "decoder": [v for v in variants if v.differs_only_in(base, "decoder") and v.decoder != "none"],
@@ -121,11 +121,11 @@ def _weights(title: str, rows: Sequence[Variant]) -> Study:
 
 
 def _filled(
-    study: Study, rows: Sequence[Variant], base: Variant, cells: Sequence[CellName], params: ProjectParams
+    study: Study, rows: Sequence[Variant], base: Variant, trials: Sequence[TrialName], params: ProjectParams
 ) -> Study:
     """The study with its rows' titles for their names, and with what was measured."""
     titles = {v.name: v.method.title for v in rows}
-    ordered = [cell for name in study.factors for cell in cells if cell.method == name]
+    ordered = [trial for name in study.factors for trial in trials if trial.method == name]
     axis = study.axis and (study.axis[0], {titles[name]: value for name, value in study.axis[1].items()})
     mixed = getattr(params.datasets[ordered[0].dataset], "subset", "") == "mixed"
     published = None
@@ -143,14 +143,14 @@ def _filled(
 
 
 def _differences(
-    cells: Sequence[CellName], base: Variant, titles: Mapping[str, str]
+    trials: Sequence[TrialName], base: Variant, titles: Mapping[str, str]
 ) -> dict[str, Difference]:
     """mIoU of the base minus each other row's, resampled over the test images and their groups."""
-    every, groups = scored_counts(cells)
+    every, groups = scored_counts(trials)
     counts: dict[str, list[Counts]] = {}
-    for cell, one in zip(cells, every, strict=True):
-        counts.setdefault(cell.method, []).append(one)
-    classes = open_dataset(dataset_folder(cells[0].dataset)).classes
+    for trial, one in zip(trials, every, strict=True):
+        counts.setdefault(trial.method, []).append(one)
+    classes = open_dataset(dataset_folder(trials[0].dataset)).classes
     return {
         titles[name]: paired_bootstrap(counts[base.name], parts, classes, groups).difference("miou")
         for name, parts in counts.items()
@@ -160,13 +160,13 @@ def _differences(
 
 def cross_test(params: ProjectParams) -> CrossTest | None:
     """All cross-tests as one comparison; None where the grid is off."""
-    found = cross_cells(params)
+    found = cross_trials(params)
     if not found:
         return None
     names = _short_names(params)
-    parts: dict[tuple[str, str], list[tuple[CellName, MethodRun]]] = {}
-    for cell, run in zip(found, method_runs(found, params), strict=True):
-        parts.setdefault((names[cell.dataset], names[cell.test]), []).append((cell, run))
+    parts: dict[tuple[str, str], list[tuple[TrialName, MethodRun]]] = {}
+    for trial, run in zip(found, method_runs(found, params), strict=True):
+        parts.setdefault((names[trial.dataset], names[trial.test]), []).append((trial, run))
     text = (
         "Can a network find defects of a kind that it was not trained on? Each was trained on one kind and "
         f"tested on each. {HERO} looks for changes against the reference, the others for appearances.",
@@ -180,10 +180,10 @@ def cross_test(params: ProjectParams) -> CrossTest | None:
     )
 
 
-def _merged(part: Sequence[tuple[CellName, MethodRun]]) -> dict[str, Difference]:
+def _merged(part: Sequence[tuple[TrialName, MethodRun]]) -> dict[str, Difference]:
     """How far the hero is ahead of each other method with all defect classes as one."""
-    cells, runs = [cell for cell, _ in part], [run for _, run in part]
-    counts, groups = scored_counts(cells)
+    trials, runs = [trial for trial, _ in part], [run for _, run in part]
+    counts, groups = scored_counts(trials)
     return merged_differences(runs, counts, groups)
 
 

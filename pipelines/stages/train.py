@@ -22,19 +22,19 @@ from cadnet.training.fit import STATE_FILE, FitResult, fit
 from cadnet.training.plan import Job
 from cadnet.training.supervised import TrainingJob
 from cadnet.training.task import Epoch
-from pipelines.cells import (
+from pipelines.stages.command import parse_trial, read_params, run_stage
+from pipelines.trials import (
     CACHE,
     CHECKPOINTS,
     PARAMS,
     VERDICT,
-    CellName,
+    TrialName,
     dataset_folder,
     tracked,
     trained_on,
     validation_folder,
     validation_stage,
 )
-from pipelines.stages.command import parse_cell, read_params, run_stage
 
 MODEL_FILES = ("weights.safetensors", "model.json")
 CODE = (
@@ -48,19 +48,19 @@ CODE = (
 """Sources that decide the weights; the counts and metrics choose the best epoch."""
 
 
-def train(cell: CellName, params: ProjectParams) -> None:
-    """Train ``cell`` (or resume it) and publish its weights, description and history.
+def train(trial: TrialName, params: ProjectParams) -> None:
+    """Train ``trial`` (or resume it) and publish its weights, description and history.
 
     Raises:
         DatasetError: the dataset is unusable, or stage ``validate`` has refused it.
     """
-    refuse_invalid(cell.dataset)
-    dataset = open_dataset(dataset_folder(cell.dataset))
-    run_job(cell, TrainingJob(dataset, params.methods[cell.method], params.train, cell.seed), params)
+    refuse_invalid(trial.dataset)
+    dataset = open_dataset(dataset_folder(trial.dataset))
+    run_job(trial, TrainingJob(dataset, params.methods[trial.method], params.train, trial.seed), params)
 
 
 def run_job(
-    cell: CellName,
+    trial: TrialName,
     job: Job,
     params: ProjectParams,
     *,
@@ -68,13 +68,13 @@ def run_job(
     code: Sequence[str] = (),
     settings: Mapping[str, Any] | None = None,
 ) -> None:
-    """Do ``job`` (or resume it) as ``cell`` and publish what comes of it.
+    """Do ``job`` (or resume it) as ``trial`` and publish what comes of it.
 
-    The state stays until the cell is evaluated: killed before DVC has noted the outputs, the stage runs again
-    and finds its training finished.
+    The state stays until the trial is evaluated: killed before DVC has noted the outputs, the stage runs
+    again and finds its training finished.
 
     Args:
-        cell: whose files are written.
+        trial: whose files are written.
         job: what is trained.
         params: of the project.
         stage: its name in the record.
@@ -82,13 +82,13 @@ def run_job(
         settings: what the record's parameters hold besides the training's.
     """
     fingerprint = training_fingerprint(job, code)
-    work = CHECKPOINTS / cell.path / fingerprint[:16]
+    work = CHECKPOINTS / trial.path / fingerprint[:16]
     trained = job.dataset
     metadata = {
         "fingerprint": fingerprint,
-        "dataset": {"name": trained_on(cell, params), "digest": trained.digest},
-        "method": cell.method,
-        "seed": cell.seed,
+        "dataset": {"name": trained_on(trial, params), "digest": trained.digest},
+        "method": trial.method,
+        "seed": trial.seed,
         "scale": params.run.scale,
         "palette": [list(colour) for colour in trained.palette],
     }
@@ -97,16 +97,16 @@ def run_job(
         fit(job, work, CACHE, metadata=metadata)
         return
     with track_stage(
-        tracked(cell, params),
+        tracked(trial, params),
         fingerprint,
         stage=stage,
-        params=training_params(job.method, job.train, cell.seed) | dict(settings or {}),
+        params=training_params(job.method, job.train, trial.seed) | dict(settings or {}),
         restart=not (work / STATE_FILE).is_file(),
     ) as run:
-        run.log_dataset(trained_on(cell, params), trained.digest, str(trained.root))
+        run.log_dataset(trained_on(trial, params), trained.digest, str(trained.root))
         result = fit(job, work, CACHE, on_epoch=lambda row: log_epoch(run, row), metadata=metadata)
-        publish(cell, work, result)
-        log_model(run, *(cell.model / name for name in MODEL_FILES))
+        publish(trial, work, result)
+        log_model(run, *(trial.model / name for name in MODEL_FILES))
         best = {f"best_{k}": v for k, v in result.best.items() if k.startswith(("epoch", "val_"))}
         run.log_metrics(metric_points(numbers(best)))
         seconds = sum(float(row["train_seconds"] or 0) for row in result.history)
@@ -137,15 +137,15 @@ def training_fingerprint(job: Job, code: Sequence[str] = ()) -> str:
     return value_digest(job.identity(), tree_digest(sources, package))
 
 
-def publish(cell: CellName, work: Path, result: FitResult) -> None:
+def publish(trial: TrialName, work: Path, result: FitResult) -> None:
     """Copy the best weights, those of companions too, to their final place, then write the history table."""
-    with atomic_directory(cell.model) as folder:
+    with atomic_directory(trial.model) as folder:
         for weights in work.glob(f"**/{MODEL_FILES[0]}"):
             place = folder / weights.parent.relative_to(work)
             place.mkdir(exist_ok=True)
             for name in MODEL_FILES:
                 shutil.copyfile(weights.with_name(name), place / name)
-    with atomic_path(cell.history) as temporary:
+    with atomic_path(trial.history) as temporary:
         pd.DataFrame(result.history).to_csv(temporary, index=False)
 
 
@@ -161,8 +161,8 @@ def numbers(row: Epoch) -> dict[str, float]:
 
 def main() -> None:
     """Entry of ``python -m pipelines.stages.train``."""
-    cell = parse_cell("Train one cell of the grid.")
-    run_stage(lambda: train(cell, read_params(cell)))
+    trial = parse_trial("Train one trial of the grid.")
+    run_stage(lambda: train(trial, read_params(trial)))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@ from cadnet.checks.profile import build_profile, changes, not_comparable
 from cadnet.config import ProjectParams, ValidateParams
 from cadnet.reporting.validation import Check
 from cadnet.types import SPLITS, UNLABELLED
-from pipelines.cells import dataset_folder, validation_folder
 from pipelines.stages import validation_frames as frames
 from pipelines.stages.command import run_stage
 from pipelines.stages.validation_output import (
@@ -34,6 +33,7 @@ from pipelines.stages.validation_output import (
     recover,
 )
 from pipelines.stages.validation_rows import opens, told, whole_table
+from pipelines.trials import dataset_folder, validation_folder
 
 SITE = "docs"
 
@@ -114,12 +114,12 @@ def _suites(facts: DatasetFacts, params: ValidateParams) -> list[Suite]:
         _at_least("class_share_least", "No class has too few pixels", "share", "least_if_present"),
         _at_least("class_share_largest", "No class has too many pixels", "largest", "share"),
     ]
-    aligned = _at_least("registration", "Few enough registrations failed", "allowed", "failed")
+    aligned = _at_least("alignment", "Few enough alignments failed", "allowed", "failed")
     return [
         ("samples", frames.sample_frame(facts), list(_sample_rules(facts))),
         ("splits", frames.split_frame(facts, params), [sizes]),
         ("classes", frames.class_frame(facts, params), classes),
-        ("registration", frames.registration_frame(facts, params), [aligned]),
+        ("alignment", frames.alignment_frame(facts, params), [aligned]),
     ]
 
 

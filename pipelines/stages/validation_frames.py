@@ -84,12 +84,12 @@ def class_frame(facts: DatasetFacts, params: ValidateParams) -> pd.DataFrame:
     return _numbered(rows)
 
 
-def registration_frame(facts: DatasetFacts, params: ValidateParams) -> pd.DataFrame:
-    """The share of samples that are not on their reference; empty where nothing was registered."""
-    if "registered" not in facts.samples:
+def alignment_frame(facts: DatasetFacts, params: ValidateParams) -> pd.DataFrame:
+    """The share of samples that are not on their reference; empty where nothing was aligned."""
+    if "aligned" not in facts.samples:
         return _numbered([])
-    failed = facts.samples["unregistered"].notna()
-    row = {"subject": "all samples", "failed": float(failed.mean()), "allowed": params.registration_failures}
+    failed = facts.samples["unaligned"].notna()
+    row = {"subject": "all samples", "failed": float(failed.mean()), "allowed": params.alignment_failures}
     return _numbered([row])
 
 

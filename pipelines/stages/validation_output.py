@@ -15,18 +15,18 @@ from cadnet.config import ConfigError, ProjectParams, ValidateParams, load_param
 from cadnet.files import atomic_directory, read_json, write_bytes, write_json
 from cadnet.reporting.validation import LISTED, Check, Row, ValidationPage, write_validation_page
 from cadnet.tracking import TrackingError, collect_provenance, invocation_key, open_tracker
-from cadnet.tracking.cells import TAG_ERROR, TAG_STAGE_STATUS
-from pipelines.cells import (
+from cadnet.tracking.trials import TAG_ERROR, TAG_STAGE_STATUS
+from pipelines.stages.validation_frames import class_frame
+from pipelines.stages.validation_sheets import contact_sheets
+from pipelines.trials import (
     PARAMS,
     VERDICT,
-    CellName,
+    TrialName,
     dataset_folder,
     tracked,
     validation_folder,
     validation_stage,
 )
-from pipelines.stages.validation_frames import class_frame
-from pipelines.stages.validation_sheets import contact_sheets
 
 DOCS, PROFILE, PAGE = "docs", "profile.json", "index.html"
 
@@ -176,7 +176,7 @@ def _warnings(facts: DatasetFacts | None, params: ValidateParams) -> list[Row]:
     """What is no reason to fail but to be known: rare classes, samples that are not on their reference."""
     if facts is None:
         return []
-    failed = facts.samples[facts.samples["unregistered"].notna()]
+    failed = facts.samples[facts.samples["unaligned"].notna()]
     classes = class_frame(facts, params).to_dict("records")
     return [
         *(
@@ -185,7 +185,7 @@ def _warnings(facts: DatasetFacts | None, params: ValidateParams) -> list[Row]:
             if row["fewest"] <= row["images"] < row["wished"]
         ),
         *(
-            Row(str(row["sample_id"]), str(row["image"]), str(row["unregistered"]))
+            Row(str(row["sample_id"]), str(row["image"]), str(row["unaligned"]))
             for row in failed.to_dict("records")
         ),
     ]
@@ -195,7 +195,7 @@ def _track(dataset: str, params: ProjectParams, folder: Path, error: DataValidat
     """Record the verdict on the parent run of the dataset's experiment."""
     tracker = open_tracker()
     # Every training on the dataset is beneath it, of whichever grid it is.
-    experiment = tracked(CellName(dataset, params.run.methods[0], params.run.seeds[0]), params).experiment
+    experiment = tracked(TrialName(dataset, params.run.methods[0], params.run.seeds[0]), params).experiment
     tracker.sweep_stale(experiment)
     parent = tracker.open_parent(invocation_key("."), experiment, collect_provenance("."))
     if not parent.resumed:
@@ -210,6 +210,6 @@ def _track(dataset: str, params: ProjectParams, folder: Path, error: DataValidat
         parent.set_tags({f"{TAG_STAGE_STATUS}validate": "FINISHED"})
         tracker.settle_parent(parent)
     else:
-        # No cell runs on data that failed, so the parent has nothing to take its status from.
+        # No trial runs on data that failed, so the parent has nothing to take its status from.
         parent.set_tags({TAG_ERROR: f"validate: {error}"})
         parent.finish("FAILED", "validate")

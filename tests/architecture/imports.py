@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 BOTTOM = {"config", "types", "files", "images"}
-TOOLS = {"archives", "registration", "writing"}
+TOOLS = {"archives", "alignment", "writing"}
 MIDDLE = {"checks", "evaluation", "losses", "models", "datasets", "preparers", "synthesis"}
 TOP = {"fetching", "tracking", "reporting", "inference", "training", "semi"}
 

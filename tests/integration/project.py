@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 
 from cadnet.tracking import MlflowTracker, RunRecord
-from cadnet.tracking.cells import TAG_KIND
 from cadnet.tracking.store import resolve_store
+from cadnet.tracking.trials import TAG_KIND
 from pipelines.flows.dag import parse_dag
 
 ROOT = Path(__file__).parents[2]
@@ -23,13 +23,13 @@ RESULTS = ("dvc.lock", "reports/")
 
 SCALE = "pipeline test"
 EXPERIMENT = "cadnet/synlcd/supervised"
-CELLS = ("synlcd-cadnet-0", "synlcd-segformer-0")
+TRIALS = ("synlcd-cadnet-0", "synlcd-segformer-0")
 STAGES = {
     *(f"{kind}@{name}" for kind in ("prepare", "validate") for name in ("synlcd", "synlcd-acceptance")),
     "register@screen",
     "gate@screen",
     "report",
-    *(f"{kind}@{cell}" for kind in ("train", "evaluate") for cell in CELLS),
+    *(f"{kind}@{trial}" for kind in ("train", "evaluate") for trial in TRIALS),
 }
 
 FLOW = ("python", "-m", "pipelines.flows.experiment")
@@ -140,9 +140,9 @@ class Project:
         """The project's own store."""
         return MlflowTracker(resolve_store(self.root, "sqlite:///mlflow.db"))
 
-    def cell_runs(self, method: str) -> list[RunRecord]:
-        """All MLflow runs of a method's cell, newest first."""
-        return self.tracker().find_runs(EXPERIMENT, {TAG_KIND: "cell", "method": method})
+    def trial_runs(self, method: str) -> list[RunRecord]:
+        """All MLflow runs of a method's trial, newest first."""
+        return self.tracker().find_runs(EXPERIMENT, {TAG_KIND: "trial", "method": method})
 
 
 def ran(output: str) -> set[str]:

@@ -12,7 +12,7 @@ from cadnet.datasets.manifest import open_dataset
 from cadnet.semi.jobs import FinetuningJob, PretrainingJob
 from cadnet.training.fit import fit
 
-RECIPE = Recipe(optimizer="adamw", lr=0.01, weight_decay=0.0, schedule="onecycle")
+RECIPE = Recipe(optimizer="adamw", lr=0.01, weight_decay=0.0, schedule="cosine")
 LABELLED, UNLABELLED = tuple(range(4)), tuple(range(10, 16))
 KINDS = {"dct": 0, "uamt": 0, "cps": 0, "ucc": 1, "uaps": 3}
 """Methods with the auxiliary decoders they need."""

@@ -94,7 +94,7 @@ def test_with_two_places_two_run_at_a_time_each_with_the_variables_of_its_place(
     assert stages.variables[first] != stages.variables[second]
 
 
-def test_a_failed_cell_does_not_stop_its_siblings(
+def test_a_failed_trial_does_not_stop_its_siblings(
     run_with: Callable[..., list[str]],
 ) -> None:
     stages = Stages(

@@ -16,11 +16,11 @@ from cadnet.evaluation.metrics import segmentation_metrics
 from cadnet.evaluation.result import EvaluationResult, evaluation_result
 from cadnet.files import file_digest, read_json
 from cadnet.models.weights import load_model
-from cadnet.tracking.cells import TAG_DATASET_DIGEST, TAG_FINGERPRINT, TAG_KIND, TAG_PARENT
 from cadnet.tracking.environment import dvc_md5
+from cadnet.tracking.trials import TAG_DATASET_DIGEST, TAG_FINGERPRINT, TAG_KIND, TAG_PARENT
 from pipelines.stages.scoring import read_counts
 from tests.integration.conftest import Finished
-from tests.integration.project import CELLS, EXPERIMENT, SCALE, STAGES, ran
+from tests.integration.project import EXPERIMENT, SCALE, STAGES, TRIALS, ran
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("project")]
 
@@ -37,9 +37,9 @@ def test_every_stage_ran_once_and_left_its_files(finished: Finished) -> None:
     assert ran(finished.output) == STAGES
     lock = finished.project.lock()
     assert set(lock) == STAGES
-    for cell in CELLS:
-        path = cell.replace("-", "/").removesuffix("/0") + "/s0"
-        outs = {out["path"] for kind in ("train", "evaluate") for out in lock[f"{kind}@{cell}"]["outs"]}
+    for trial in TRIALS:
+        path = trial.replace("-", "/").removesuffix("/0") + "/s0"
+        outs = {out["path"] for kind in ("train", "evaluate") for out in lock[f"{kind}@{trial}"]["outs"]}
         assert outs == {
             f"models/{path}", f"reports/history/{path}.csv", f"reports/metrics/{path}.json",
             f"reports/curves/{path}.csv", f"reports/evaluation/{path}",
@@ -120,7 +120,7 @@ def test_something_was_learnt(finished: Finished) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_training_and_evaluation_share_one_run(finished: Finished, method: str, tmp_path: Path) -> None:
     root, tracker = finished.project.root, finished.project.tracker()
-    (run,) = finished.project.cell_runs(method)
+    (run,) = finished.project.trial_runs(method)
     (parent,) = tracker.find_runs(EXPERIMENT, {TAG_KIND: "parent"})
     assert (run.status, parent.status) == ("FINISHED", "FINISHED")
     _, description = load_model(root / "models/synlcd" / method / "s0")
@@ -152,7 +152,7 @@ def test_training_and_evaluation_share_one_run(finished: Finished, method: str, 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_epoch_is_in_mlflow(finished: Finished, method: str) -> None:
     tracker = finished.project.tracker()
-    (run,) = finished.project.cell_runs(method)
+    (run,) = finished.project.trial_runs(method)
     history = pd.read_csv(finished.project.root / "reports/history/synlcd" / method / "s0.csv")
     assert list(history["epoch"]) == [1, 2, 3, 4]
     for name in ("loss", "lr", "val_miou", "val_iou_line"):

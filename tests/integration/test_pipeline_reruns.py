@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cadnet.files import file_digest
-from cadnet.tracking.cells import TAG_FINGERPRINT
+from cadnet.tracking.trials import TAG_FINGERPRINT
 from tests.integration.conftest import Finished
 from tests.integration.project import FLOW, STAGES, Project, ran
 
@@ -86,7 +86,7 @@ def test_a_stopped_then_killed_training_goes_on_to_the_same_weights(
 ) -> None:
     project = copied(True)
     wanted = file_digest(project.root / WEIGHTS)
-    (first,) = project.cell_runs("cadnet")
+    (first,) = project.trial_runs("cadnet")
     project.forget(TRAIN)
 
     # Ctrl-C of the flow in a terminal: the signal reaches Prefect's own server, but not the stage itself.
@@ -96,7 +96,7 @@ def test_a_stopped_then_killed_training_goes_on_to_the_same_weights(
     assert "error: stopped; the same command goes on from here" in output
     assert "epoch 4/4" not in output
     # The finished run of before is left as it was; the new training has its own.
-    run, old = project.cell_runs("cadnet")
+    run, old = project.trial_runs("cadnet")
     assert (old.run_id, old.status) == (first.run_id, "FINISHED")
     assert TAG_FINGERPRINT not in old.tags
     assert (run.status, run.tags["cadnet.stage.train"]) == ("KILLED", "KILLED")
@@ -105,7 +105,7 @@ def test_a_stopped_then_killed_training_goes_on_to_the_same_weights(
     assert status == -signal.SIGKILL
     assert "epoch 1/4" not in output, "the first epoch ran twice"
     assert not (project.root / WEIGHTS).exists()
-    assert project.cell_runs("cadnet")[0].status == "RUNNING", "a killed process cannot say so itself"
+    assert project.trial_runs("cadnet")[0].status == "RUNNING", "a killed process cannot say so itself"
 
     output = project.run("dvc", "repro")
     assert "epoch 2/4" not in output, "the second epoch ran twice"
@@ -113,7 +113,7 @@ def test_a_stopped_then_killed_training_goes_on_to_the_same_weights(
     assert file_digest(project.root / WEIGHTS) == wanted
     # Evaluation is not repeated, because the weights are the same to the bit.
     assert ran(output) == {TRAIN, "report"}
-    again = project.cell_runs("cadnet")
+    again = project.trial_runs("cadnet")
     assert [item.run_id for item in again] == [run.run_id, first.run_id]
     assert again[0].status == "FINISHED"
     history = project.tracker().client.get_metric_history(run.run_id, "loss")

@@ -91,7 +91,7 @@ def test_it_went_on_where_the_run_before_it_was_killed(
     dead = served.run_of(killed)["state"]
     assert (dead["type"], dead["message"]) == ("CRASHED", "its process has ended")
     assert served.told().count(f"epoch 1/{EPOCHS} ") == served.told().count(f"epoch {EPOCHS}/{EPOCHS} ") == 1
-    training, before = served.cell_runs("cadnet")
+    training, before = served.trial_runs("cadnet")
     assert (training.status, before.status) == ("FINISHED", "FINISHED")
     history = served.tracker().client.get_metric_history(training.run_id, "loss")
     assert [point.step for point in history] == list(range(1, EPOCHS + 1))
@@ -107,4 +107,4 @@ def test_a_run_without_changes_ends_within_a_minute_and_trains_nothing(
     assert time.monotonic() - started < 60
     assert (run["state"]["type"], run["state"]["message"]) == ("COMPLETED", "nothing has changed")
     assert (served.root / "dvc.lock").read_bytes() == lock
-    assert len(served.cell_runs("cadnet")) == 2
+    assert len(served.trial_runs("cadnet")) == 2

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from cadnet.tracking import Cell, MlflowTracker, track_stage
-from cadnet.tracking.cells import TAG_KIND, TAG_PARENT
+from cadnet.tracking import MlflowTracker, Trial, track_stage
 from cadnet.tracking.store import resolve_store
+from cadnet.tracking.trials import TAG_KIND, TAG_PARENT
 
 EXPERIMENT = "cadnet/synlcd/supervised"
 
 STAGE = """
 import sys, time
-from cadnet.tracking import Cell, track_stage
+from cadnet.tracking import Trial, track_stage
 root, fingerprint, first, last = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-cell = Cell("synlcd", "cadnet", int(fingerprint[-1]))
-with track_stage(cell, fingerprint, stage="train", root=root, params={"epochs": last}) as run:
+trial = Trial("synlcd", "cadnet", int(fingerprint[-1]))
+with track_stage(trial, fingerprint, stage="train", root=root, params={"epochs": last}) as run:
     for epoch in range(first, last):
         run.log_metrics([("loss", 10.0 - epoch, epoch), ("val/miou", epoch / 10, epoch)])
         print(epoch, flush=True)
@@ -60,8 +60,8 @@ def test_two_processes_at_once_then_one_killed_and_resumed(
     assert len(parents) == 1
     settings = tracker.find_run(parents[0].run_id).download("params.yaml", tmp_path / "out")
     assert settings.read_text() == "a: 1\n"
-    cells = tracker.find_runs(EXPERIMENT, {TAG_PARENT: parents[0].run_id})
-    assert {cell.tags["cadnet.fingerprint"]: cell.status for cell in cells} == {
+    trials = tracker.find_runs(EXPERIMENT, {TAG_PARENT: parents[0].run_id})
+    assert {trial.tags["cadnet.fingerprint"]: trial.status for trial in trials} == {
         "f1": "RUNNING",
         "f2": "FINISHED",
     }
@@ -74,8 +74,8 @@ def test_two_processes_at_once_then_one_killed_and_resumed(
     assert tracker.client.get_run(run_id).info.status == "KILLED"
 
     # Resumed from the checkpoint of epoch 1, so epochs 1 and 2 come again.
-    cell = Cell("synlcd", "cadnet", 1)
-    with track_stage(cell, "f1", stage="train", root=tmp_path, params={"epochs": 5}) as run:
+    trial = Trial("synlcd", "cadnet", 1)
+    with track_stage(trial, "f1", stage="train", root=tmp_path, params={"epochs": 5}) as run:
         assert run.run_id == run_id
         for epoch in range(1, 5):
             run.log_metrics([("loss", 10.0 - epoch, epoch)])

@@ -15,7 +15,7 @@ METHOD = MethodParams(title="CADNet", model="cadnet", recipe="small", loss="ce+b
 
 
 def job(dataset: Path, epochs: int, devices: int = 1, method: MethodParams = METHOD) -> TrainingJob:
-    recipe = Recipe(optimizer="adamw", lr=1e-3, weight_decay=0.01, schedule="onecycle", warmup_fraction=0.1)
+    recipe = Recipe(optimizer="adamw", lr=1e-3, weight_decay=0.01, schedule="cosine", warmup_fraction=0.1)
     train = TrainParams(
         epochs=epochs, batch_size=4, crop=32, precision="fp32", devices=devices, recipes={"small": recipe}
     )

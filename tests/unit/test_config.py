@@ -43,7 +43,7 @@ train:
   batch_size: 8
   crop: 64
   recipes:
-    transformer: {optimizer: adamw, lr: 0.002, weight_decay: 0, schedule: onecycle}
+    transformer: {optimizer: adamw, lr: 0.002, weight_decay: 0, schedule: cosine}
 """
 
 

@@ -25,18 +25,18 @@ FULL = (
 
 def test_grids_are_products_in_order(tmp_path: Path) -> None:
     params = load(tmp_path, FULL)
-    assert params.run.cells == (
+    assert params.run.trials == (
         ("lcd", "cadnet", 0), ("lcd", "cadnet", 1), ("lcd", "plain", 0), ("lcd", "plain", 1),
     )  # fmt: skip
-    assert params.ablation.cells == (("lcd", "ce", 0),)
-    assert len(params.cross.cells) == 8
+    assert params.ablation.trials == (("lcd", "ce", 0),)
+    assert len(params.cross.trials) == 8
     assert list(params.grids) == ["run", "ablation", "cross"]
     assert params.search is not None and params.search.recipes["transformer"][0].lr == 0.1
 
 
-def test_a_grid_that_is_left_out_or_empty_has_no_cells(tmp_path: Path) -> None:
-    assert load(tmp_path, GOOD).cross.cells == ()
-    assert load(tmp_path, GOOD + "cross: {datasets: [], methods: [cadnet], seeds: [0]}\n").cross.cells == ()
+def test_a_grid_that_is_left_out_or_empty_has_no_trials(tmp_path: Path) -> None:
+    assert load(tmp_path, GOOD).cross.trials == ()
+    assert load(tmp_path, GOOD + "cross: {datasets: [], methods: [cadnet], seeds: [0]}\n").cross.trials == ()
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_grids_share_datasets_that_are_prepared_once(tmp_path: Path) -> None:
         "datasets: [line, abpt], methods: [cadnet, plain]", "datasets: [lcd], methods: [ce2]"
     )
     shared = shared.replace("  ce: {", "  ce2: {title: CE2, model: cadnet, recipe: transformer}\n  ce: {")
-    assert load(tmp_path, shared).cross.cells == (("lcd", "ce2", 0), ("lcd", "ce2", 1))
+    assert load(tmp_path, shared).cross.trials == (("lcd", "ce2", 0), ("lcd", "ce2", 1))
     assert load(tmp_path, shared).prepare == ("lcd", "line", "abpt")
 
 
@@ -95,7 +95,7 @@ def test_the_search_uses_a_dataset_that_is_prepared(tmp_path: Path) -> None:
 
 def test_a_grid_that_is_off_needs_no_data(tmp_path: Path) -> None:
     text = FULL.replace("methods: [cadnet, plain], seeds: [0, 1]}", "methods: [], seeds: [0, 1]}")
-    assert load(tmp_path, text.replace("[lcd, line, abpt]", "[lcd]")).cross.cells == ()
+    assert load(tmp_path, text.replace("[lcd, line, abpt]", "[lcd]")).cross.trials == ()
 
 
 @pytest.mark.parametrize("profile", sorted(path.stem for path in PROFILES.glob("*.yaml")))

@@ -1,4 +1,4 @@
-"""The grid that learns from few labels: its cells, and what it may say."""
+"""The grid that learns from few labels: its trials, and what it may say."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ BASE = GOOD.replace("datasets:\n  lcd:", f"{DATASETS}  lcd:").replace(
 FULL = BASE + SEMI
 
 
-def test_cells_are_a_product_with_no_labels_first(tmp_path: Path) -> None:
-    cells = load(tmp_path, FULL).semi.cells
-    assert cells[:4] == (
+def test_trials_are_a_product_with_no_labels_first(tmp_path: Path) -> None:
+    trials = load(tmp_path, FULL).semi.trials
+    assert trials[:4] == (
         ("line", "cadnet", 0.0, 0), ("line", "cadnet", 0.0, 1), ("line", "cadnet", 0.05, 0),
         ("line", "cadnet", 0.05, 1),
     )  # fmt: skip
-    assert len(cells) == 2 * 4 * 2
-    assert {cell[1] for cell in cells[8:]} == {"plain"}
+    assert len(trials) == 2 * 4 * 2
+    assert {trial[1] for trial in trials[8:]} == {"plain"}
 
 
 def test_left_out_or_without_methods_or_seeds_it_is_off(tmp_path: Path) -> None:
-    assert load(tmp_path, GOOD).semi.cells == ()
-    assert load(tmp_path, FULL.replace("methods: [cadnet, plain]\n  f", "methods: []\n  f")).semi.cells == ()
-    assert load(tmp_path, FULL.replace("seeds: [0, 1]\n  l", "seeds: []\n  l")).semi.cells == ()
+    assert load(tmp_path, GOOD).semi.trials == ()
+    assert load(tmp_path, FULL.replace("methods: [cadnet, plain]\n  f", "methods: []\n  f")).semi.trials == ()
+    assert load(tmp_path, FULL.replace("seeds: [0, 1]\n  l", "seeds: []\n  l")).semi.trials == ()
 
 
 def test_off_it_may_name_what_is_not_there(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +90,8 @@ def list_photographs(root: Path, categories: Sequence[str]) -> list[Photograph]:
         if not any(item.defect == GOOD for item in mine):
             problems.append(f"{folder} has no good image, which is needed as reference")
         found += mine
-    twice = sorted({a.sample_id for a in found if sum(a.sample_id == b.sample_id for b in found) > 1})
+    times = Counter(item.sample_id for item in found)
+    twice = sorted(name for name, number in times.items() if number > 1)
     problems += [f"{name} is there twice, with two suffixes" for name in twice]
     if problems:
         raise PreparationError(f"{len(problems)} problems in {root}:\n" + listed(problems, 20))

@@ -11,18 +11,18 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+import cadnet.alignment
 import cadnet.images
+import cadnet.preparers.aligned
 import cadnet.preparers.mvtec_ad
 import cadnet.preparers.naming
-import cadnet.preparers.registered
 import cadnet.preparers.resizing
-import cadnet.registration
 from cadnet.archives import extracted
 from cadnet.config import MvtecAdParams
 from cadnet.images import ImageError, decode, read_image
+from cadnet.preparers.aligned import failures_note, place
 from cadnet.preparers.mvtec_ad.layout import CATEGORIES, GOOD, Photograph, find_categories, list_photographs
 from cadnet.preparers.palette import palette
-from cadnet.preparers.registered import failures_note, place
 from cadnet.preparers.resizing import resize_image, resize_mask
 from cadnet.types import SPLITS
 from cadnet.writing.provenance import code_digest, source_digests, versions
@@ -30,8 +30,8 @@ from cadnet.writing.splits import draw_splits
 from cadnet.writing.units import Output, Plan, PreparationError, Unit, mask_pixels
 
 _CODE = (
-    cadnet.preparers.mvtec_ad, cadnet.preparers.naming, cadnet.preparers.registered,
-    cadnet.preparers.resizing, cadnet.registration, cadnet.images,
+    cadnet.preparers.mvtec_ad, cadnet.preparers.naming, cadnet.preparers.aligned,
+    cadnet.preparers.resizing, cadnet.alignment, cadnet.images,
 )  # fmt: skip
 """Modules that decide the bytes."""
 RAW_CACHE = Path("cache/raw")
@@ -68,8 +68,8 @@ class MvtecRenderer:
         image = read_image(photograph.image)
         mask = self._mask(photograph, image.shape[:2])
         reference = _reference(self._references[photograph.category], size)
-        image, mask, registration = place(
-            resize_image(image, size), resize_mask(mask, size), reference, self._params.registration
+        image, mask, alignment = place(
+            resize_image(image, size), resize_mask(mask, size), reference, self._params.alignment
         )
         name = photograph.sample_id
         pixels = mask_pixels(mask, self._classes)
@@ -87,7 +87,7 @@ class MvtecRenderer:
             **pixels,
             defect=photograph.defect,
             source=photograph.image.relative_to(self._root).as_posix(),
-            **registration,
+            **alignment,
         )
 
     def _mask(self, photograph: Photograph, shape: tuple[int, ...]) -> np.ndarray:

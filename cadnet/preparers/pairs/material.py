@@ -52,7 +52,7 @@ def find_material(root: Path, product: Product, params: PairsParams) -> Material
     candidates = candidates_of(product, pictures, groups, references, table, problems)
     used = {source for names in candidates.values() for source in names}
     decoded = _references(root, [item for item in references if item.source in used], problems)
-    if params.registration.model == "off":
+    if params.alignment.model == "off":
         _check_sizes(sizes, candidates, decoded, params, problems)
     labels = find_labels(root, product, pictures, sizes, problems)
     sources = [item.source for item in pictures]
@@ -121,7 +121,7 @@ def _check_sizes(
     params: PairsParams,
     problems: Problems,
 ) -> None:
-    """Without registration, a photograph has the size of its reference."""
+    """Without alignment, a photograph has the size of its reference."""
     for source, size in sizes.items():
         names = candidates.get(source, ())
         if len(names) != 1 or names[0] not in references:

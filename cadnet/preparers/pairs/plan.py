@@ -7,13 +7,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import cadnet.alignment
 import cadnet.images
+import cadnet.preparers.aligned
 import cadnet.preparers.naming
 import cadnet.preparers.pairs
 import cadnet.preparers.palette
-import cadnet.preparers.registered
 import cadnet.preparers.slivers
-import cadnet.registration
 from cadnet.archives import extracted, find_root, is_archive
 from cadnet.config import PairsParams
 from cadnet.preparers.pairs.masks import MaskRules
@@ -131,10 +131,10 @@ def _tools() -> dict[str, Any]:
             cadnet.preparers.pairs,
             cadnet.preparers.naming,
             cadnet.preparers.palette,
-            cadnet.preparers.registered,
+            cadnet.preparers.aligned,
             cadnet.preparers.slivers,
             cadnet.images,
-            cadnet.registration,
+            cadnet.alignment,
         ),
     }
 

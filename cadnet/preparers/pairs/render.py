@@ -11,13 +11,13 @@ import numpy as np
 
 from cadnet.config import PairsParams
 from cadnet.images import ImageError, read_image
+from cadnet.preparers.aligned import place
 from cadnet.preparers.pairs.labels import Label
 from cadnet.preparers.pairs.masks import MaskRules, read_masks
 from cadnet.preparers.pairs.references import Reference, nearest
 from cadnet.preparers.pairs.shapes import paint
 from cadnet.preparers.pairs.sizes import Size, mismatch, unlike_reference
 from cadnet.preparers.pairs.tiles import grid, padded, reduced, reduced_mask
-from cadnet.preparers.registered import place
 from cadnet.preparers.slivers import Regions
 from cadnet.types import BACKGROUND, IGNORE_INDEX, UNLABELLED
 from cadnet.writing.units import Output, Unit, mask_pixels
@@ -78,10 +78,10 @@ class PairRenderer:
         clean = self._reference(reference.source)
         full = (image.shape[1], image.shape[0])
         image, mask = reduced(image, self._params.scale), self._reduced_mask(photo, mask, output)
-        if self._params.registration.model == "off" and image.shape != clean.shape:
+        if self._params.alignment.model == "off" and image.shape != clean.shape:
             own = (reference.width, reference.height)
             raise ImageError(unlike_reference(photo.source, full, reference.source, own))
-        placed = place(image, mask, clean, self._params.registration)
+        placed = place(image, mask, clean, self._params.alignment)
         columns: dict[str, Any] = {
             "source": photo.source, "reference_source": reference.source, **chosen, **placed.columns,
         }  # fmt: skip

@@ -41,8 +41,8 @@ def check_size(label: Path, source: str, size: Size, width: Any, height: Any, pr
 
 
 def unlike_reference(source: str, size: tuple[int, int], reference: str, own: tuple[int, int]) -> str:
-    """Say that a photograph and its reference differ in size (width, height), which needs registration."""
+    """Say that a photograph and its reference differ in size (width, height), which needs alignment."""
     return (
         f"{source} is {size[0]} x {size[1]}, its reference {reference} {own[0]} x {own[1]}; switch "
-        "registration on (`registration: {model: affine}` in params.yaml), or give it a reference of its size"
+        "alignment on (`alignment: {model: affine}` in params.yaml), or give it a reference of its size"
     )

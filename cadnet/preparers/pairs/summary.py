@@ -19,7 +19,7 @@ def summarise(
     rows: Rows,
     records: Mapping[str, Rows],
 ) -> dict[str, Any]:
-    """Return the further entries ``photographs``, ``references``, ``registration`` and ``notes``.
+    """Return the further entries ``photographs``, ``references``, ``alignment`` and ``notes``.
 
     Args:
         classes: in mask order.
@@ -37,20 +37,20 @@ def summarise(
         **planned,
     }
     found = [*notes, *_class_notes(classes, rows), *_record_notes(records.get(NOTES, []))]
-    registered = {source: row for source, row in photographs.items() if "registered" in row}
-    if registered:
-        failed = {source: row for source, row in registered.items() if not row["registered"]}
-        value["registration"] = {
-            "accepted": len(registered) - len(failed),
+    aligned = {source: row for source, row in photographs.items() if "aligned" in row}
+    if aligned:
+        failed = {source: row for source, row in aligned.items() if not row["aligned"]}
+        value["alignment"] = {
+            "accepted": len(aligned) - len(failed),
             "failed": [
-                {"source": source, **{key: row[key] for key in ("registration", "residual", "confidence")}}
+                {"source": source, **{key: row[key] for key in ("alignment", "residual", "confidence")}}
                 for source, row in failed.items()
             ],
         }
         if failed:
             found.append(
-                f"{len(failed)} of {len(registered)} photographs could not be brought onto their reference "
-                "and are kept as they are; see registration.failed"
+                f"{len(failed)} of {len(aligned)} photographs could not be brought onto their reference "
+                "and are kept as they are; see alignment.failed"
             )
     return {**value, "notes": found}
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
+import cadnet.alignment
 import cadnet.images
+import cadnet.preparers.aligned
 import cadnet.preparers.naming
 import cadnet.preparers.pku_pcb
-import cadnet.preparers.registered
 import cadnet.preparers.resizing
 import cadnet.preparers.slivers
-import cadnet.registration
 from cadnet.config import PkuPcbParams, SplitParams
 from cadnet.files import value_digest
 from cadnet.preparers.palette import palette
@@ -25,8 +25,8 @@ from cadnet.writing.splits import draw_splits, read_splits
 from cadnet.writing.units import Plan, PreparationError, Unit
 
 _CODE = (
-    cadnet.preparers.naming, cadnet.preparers.pku_pcb, cadnet.preparers.registered, cadnet.preparers.resizing,
-    cadnet.preparers.slivers, cadnet.registration, cadnet.images,
+    cadnet.preparers.naming, cadnet.preparers.pku_pcb, cadnet.preparers.aligned, cadnet.preparers.resizing,
+    cadnet.preparers.slivers, cadnet.alignment, cadnet.images,
 )  # fmt: skip
 """Modules that decide the bytes."""
 _LISTED = 20

@@ -9,17 +9,17 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
+from cadnet.alignment import Alignment, align, estimate_alignment
 from cadnet.config import PkuPcbParams
 from cadnet.images import ImageError, read_image
+from cadnet.preparers.aligned import alignment_columns
 from cadnet.preparers.pku_pcb.annotations import CLASSES, Box
 from cadnet.preparers.pku_pcb.layout import Photograph
 from cadnet.preparers.pku_pcb.masks import Defect, find_defects, number
 from cadnet.preparers.pku_pcb.rotation import find_turn, turn_image
 from cadnet.preparers.pku_pcb.views import View, cut, turned, upright
 from cadnet.preparers.pku_pcb.windows import place_clean, place_windows
-from cadnet.preparers.registered import registration_columns
 from cadnet.preparers.resizing import resize_image, resize_mask
-from cadnet.registration import Registration, align, register
 from cadnet.types import IGNORE_INDEX
 from cadnet.writing.units import Output, Unit, mask_pixels
 
@@ -55,38 +55,38 @@ class PkuPcbRenderer:
             raise ImageError(
                 f"photograph {self._root / photograph.file} is decoded to another size than its board"
             )
-        registration = None
+        alignment = None
         image, boxes, outside = raw, photograph.annotation.boxes, None
-        if params.registration.model != "off":
-            registration = register(raw, board, params.registration)
-        if registration is not None and registration.accepted:
-            image, _, outside = align(raw, None, board, registration)
-            boxes = tuple(_moved(box, registration.matrix, raw.shape) for box in boxes)
+        if params.alignment.model != "off":
+            alignment = estimate_alignment(raw, board, params.alignment)
+        if alignment is not None and alignment.accepted:
+            image, _, outside = align(raw, None, board, alignment)
+            boxes = tuple(_moved(box, alignment.matrix, raw.shape) for box in boxes)
         defects = find_defects(image, board, boxes, params.threshold, params.closing)
         self._record(photograph, defects, output)
         numbers = number(board.shape[:2], defects)
         if outside is not None:
             numbers[outside] = IGNORE_INDEX
         view = upright(image, board, numbers, boxes)
-        columns = registration_columns(registration)
+        columns = alignment_columns(alignment)
         self._write(view, item, "", columns | {"source": photograph.file, "angle": 0.0}, output)
         if photograph.copy is not None:
-            view, angle = self._turned(view, raw, photograph, registration)
+            view, angle = self._turned(view, raw, photograph, alignment)
             self._write(view, item, "-r", columns | {"source": photograph.copy, "angle": angle}, output)
 
     def _turned(
-        self, view: View, raw: np.ndarray, photograph: Photograph, registration: Registration | None
+        self, view: View, raw: np.ndarray, photograph: Photograph, alignment: Alignment | None
     ) -> tuple[View, float]:
         """The view of the rotated copy, and its angle in degrees."""
         assert photograph.copy is not None
         path = self._root / photograph.copy
         copy = read_image(path)
         turn = find_turn(raw, copy, photograph.angle, str(path))
-        if registration is not None and registration.accepted:
+        if alignment is not None and alignment.accepted:
             # Turned by M, a reference point q lies at M q and its image at M R q.
             whole = np.vstack([turn.matrix, (0, 0, 1)])
-            moved = whole @ registration.matrix @ np.linalg.inv(whole)
-            copy = align(copy, None, turn_image(view.board, turn), registration._replace(matrix=moved)).image
+            moved = whole @ alignment.matrix @ np.linalg.inv(whole)
+            copy = align(copy, None, turn_image(view.board, turn), alignment._replace(matrix=moved)).image
         return turned(view, copy, turn), turn.angle
 
     def _write(self, view: View, item: Item, suffix: str, columns: dict[str, Any], output: Output) -> None:

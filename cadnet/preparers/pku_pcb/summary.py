@@ -6,12 +6,12 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from cadnet.preparers.aligned import failures_note
 from cadnet.preparers.pku_pcb.annotations import CLASSES, Annotation
 from cadnet.preparers.pku_pcb.layout import ROTATION, Photograph
 from cadnet.preparers.pku_pcb.render import DEFECTS
 from cadnet.preparers.pku_pcb.views import rectangles
 from cadnet.preparers.pku_pcb.windows import Rectangle, cover
-from cadnet.preparers.registered import failures_note
 
 PAPER = {"train": 1566, "test": 676}
 """The paper's windows, section "PKU-Market-PCB"; it has no validation split."""

@@ -97,7 +97,7 @@ def test_facts_agree_with_a_sound_manifest(root: Path) -> None:
     assert (samples["shows_defect"] == samples["has_defect"]).all()
     assert (samples["group_splits"] == 1).all()
     nothing = ("mismatch", "image_problem", "reference_problem", "mask_problem", "mask_form", "mask_values")
-    for column in (*nothing, "duplicate", "unregistered"):
+    for column in (*nothing, "duplicate", "unaligned"):
         assert samples[column].isna().all(), column
     assert set(samples["image_size"]) == set(samples["mask_size"]) == {"32 x 32"}
 
@@ -105,14 +105,12 @@ def test_facts_agree_with_a_sound_manifest(root: Path) -> None:
 def test_true_and_false_are_read_as_written(root: Path) -> None:
     manifest = pd.read_csv(root / "manifest.csv", dtype=str)
     manifest["has_defect"] = manifest["has_defect"].map({"1": "True", "0": "False"})
-    manifest.assign(registered=["False", *["True"] * 23], residual="2.5", confidence="0.1").to_csv(
+    manifest.assign(aligned=["False", *["True"] * 23], residual="2.5", confidence="0.1").to_csv(
         root / "manifest.csv", index=False
     )
     samples = collect_facts(read_table(root)).samples
     assert (samples["shows_defect"] == samples["has_defect"]).all()
-    assert samples["unregistered"].dropna().to_dict() == {
-        0: "is not registered, residual 2.5, confidence 0.1"
-    }
+    assert samples["unaligned"].dropna().to_dict() == {0: "is not aligned, residual 2.5, confidence 0.1"}
 
 
 def test_unusable_tables_are_told_together(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ class TestResults:
         assert (second["class"], second["box"], second["area"]) == ("abpt", [30, 20, 34, 22], 8)
         assert result["verdict"] == "defective" and result["defect_pixels"] == 58
         assert (result["threshold"], result["min_pixels"]) == (0.4, 1)
-        assert result["reference"]["name"] == "clean" and result["registration"] is None
+        assert result["reference"]["name"] == "clean" and result["alignment"] is None
         assert result["model"] == {
             "product": "screen",
             "network": "cadnet",
@@ -227,13 +227,13 @@ class TestOptions:
         assert code == 2 and "tracking store 'file:./mlruns' cannot be used" in said
         assert not (tmp_path / "out").exists()
 
-    def test_registration_is_switched_on_and_off(self, tmp_path: Path, model: Path) -> None:
+    def test_alignment_is_switched_on_and_off(self, tmp_path: Path, model: Path) -> None:
         product = make_product(tmp_path, {"clean": texture(40, 48)}, model)
         write_png(tmp_path / "ok.png", CLEAN)
-        for flag, found in (("--register", True), ("--no-register", False)):
+        for flag, found in (("--align", True), ("--no-align", False)):
             invoke("--model", product.folder, tmp_path / "ok.png", "--out", tmp_path / "out", flag)
             path = tmp_path / "out" / "ok" / "result.json"
-            assert (path.exists() and json.loads(path.read_text())["registration"] is not None) == found
+            assert (path.exists() and json.loads(path.read_text())["alignment"] is not None) == found
 
     def test_help_says_the_exit_codes_and_loads_nothing_heavy(self) -> None:
         code = (

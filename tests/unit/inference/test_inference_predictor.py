@@ -86,7 +86,7 @@ class TestByHand:
         found = predictor.predict(texture(40, 48))
         assert found.verdict == "good" and found.probability.max() < 1e-5
         assert found.reference is not None and found.reference.name == "clean"
-        assert found.reference.difference == 0 and found.registration is None
+        assert found.reference.difference == 0 and found.alignment is None
         assert found.seconds > 0 and found.notes == ()
 
 
@@ -204,9 +204,9 @@ class TestMany:
 class TestAppearance:
     def test_networks_that_look_at_the_image_alone(self, tmp_path: Path, model: Path) -> None:
         product = make_product(tmp_path, {}, model)
-        predictor = Predictor(product, "cpu", network=Appearance(), registration=True)
+        predictor = Predictor(product, "cpu", network=Appearance(), alignment=True)
         found = predictor.predict(np.full((40, 48, 3), 255, np.uint8), "whatever")
-        assert found.reference is None and found.registration is None
+        assert found.reference is None and found.alignment is None
         (defect,) = found.defects
         # The normalised red of white is 2.249, whose sigmoid is 0.9046.
         assert defect.class_name == CLASSES[0] and defect.confidence == pytest.approx(0.9046, abs=1e-4)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from inference_fakes import CLASSES, make_product, save_model, texture
 
-from cadnet.config import RegistrationParams
+from cadnet.config import AlignmentParams
 from cadnet.files import file_digest
 from cadnet.images import ImageError, read_image, write_png
 from cadnet.inference import Predictor, Product, ProductError, read_product, write_product
@@ -28,14 +28,14 @@ def edit(product: Product, change: Callable[[dict[str, Any]], object]) -> Path:
 
 class TestRoundTrip:
     def test_what_is_written_is_read(self, tmp_path: Path, model: Path) -> None:
-        registration = RegistrationParams(model="translation", max_shift=12.0)
+        alignment = AlignmentParams(model="translation", max_shift=12.0)
         product = make_product(
             tmp_path,
             {"a": texture(40, 48), "b": texture(20, 30)},
             model,
             threshold=0.25,
             min_pixels=7,
-            registration=registration,
+            alignment=alignment,
             metrics={"test": {"miou": 0.5}},
             notes="of March",
             card="# Screen\n",
@@ -43,7 +43,7 @@ class TestRoundTrip:
         read = read_product(tmp_path / "product")
         assert read == product and read.folder == tmp_path / "product"
         assert (read.name, read.class_names, read.size) == ("screen", CLASSES, 64)
-        assert (read.threshold, read.min_pixels, read.registration) == (0.25, 7, registration)
+        assert (read.threshold, read.min_pixels, read.alignment) == (0.25, 7, alignment)
         assert read.metrics == {"test": {"miou": 0.5}} and read.notes == "of March"
         assert [(r.name, r.file, r.width, r.height) for r in read.references] == [
             ("a", "references/a.png", 48, 40),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from inference_fakes import Known, make_product, texture
 
-from cadnet.config import RegistrationParams
+from cadnet.config import AlignmentParams
 from cadnet.inference import PredictionError, Predictor
 from cadnet.inference.references import MAX_DIFFERENCE, difference
 
@@ -100,7 +100,7 @@ class TestChoice:
 
     @pytest.mark.parametrize("reference", [None, "red", plain(0, 0, 0)])
     def test_another_size(self, predictor: Predictor, reference: np.ndarray | str | None) -> None:
-        with pytest.raises(PredictionError, match=r"has 48 x 40 pixels.* 40 x 40.*registration on"):
+        with pytest.raises(PredictionError, match=r"has 48 x 40 pixels.* 40 x 40.*alignment on"):
             predictor.predict(texture(40, 48), reference)
 
     def test_no_reference_at_all(self, tmp_path: Path, model: Path) -> None:
@@ -121,12 +121,12 @@ class TestRegistration:
             {"clean": self.shifted(0, 0)},
             model,
             size=128,
-            registration=RegistrationParams(model="translation"),
+            alignment=AlignmentParams(model="translation"),
         )
         image = self.shifted(6, 4)
         image[60:70, 80:92] += np.array([120, 0, 0], np.uint8)
         found = Predictor(product, "cpu", network=Known(), threshold=0.35).predict(image)
-        placed = found.registration
+        placed = found.alignment
         assert placed is not None and placed.residual < 0.5 and placed.confidence > 0.9
         assert placed.shift == pytest.approx(np.hypot(6, 4), abs=0.3)
         assert placed.covered == pytest.approx(122 * 124 / 128**2, abs=0.02)
@@ -135,31 +135,31 @@ class TestRegistration:
         assert largest.area == pytest.approx(120, abs=12)
         np.testing.assert_array_equal(found.image, image)
         # Switched off, the whole image differs.
-        off = Predictor(product, "cpu", network=Known(), registration=False).predict(image)
-        assert off.registration is None
+        off = Predictor(product, "cpu", network=Known(), alignment=False).predict(image)
+        assert off.alignment is None
 
     def test_a_pair_that_lies_on_each_other_is_left_as_it_is(self, tmp_path: Path, model: Path) -> None:
         product = make_product(tmp_path, {"clean": self.shifted(0, 0)}, model, size=128)
         image = self.shifted(0, 0)
         image[60:70, 80:92] += np.array([120, 0, 0], np.uint8)
         on, off = (
-            Predictor(product, "cpu", network=Known(), registration=value).predict(image)
+            Predictor(product, "cpu", network=Known(), alignment=value).predict(image)
             for value in (True, None)
         )
-        assert on.registration is not None and (on.registration.shift, on.registration.covered) == (0, 1)
+        assert on.alignment is not None and (on.alignment.shift, on.alignment.covered) == (0, 1)
         np.testing.assert_array_equal(on.probability, off.probability)
 
     def test_another_size_is_brought_together(self, tmp_path: Path, model: Path) -> None:
         product = make_product(tmp_path, {"clean": self.shifted(0, 0)}, model, size=128)
         image = pattern(3, 192)[24:170, 30:165]
-        found = Predictor(product, "cpu", network=Known(), registration=True).predict(image)
+        found = Predictor(product, "cpu", network=Known(), alignment=True).predict(image)
         assert found.labels.shape == image.shape[:2]
-        assert found.registration is not None
-        assert found.registration.covered == pytest.approx(128 * 128 / image[..., 0].size, abs=0.02)
+        assert found.alignment is not None
+        assert found.alignment.covered == pytest.approx(128 * 128 / image[..., 0].size, abs=0.02)
 
     def test_a_pair_that_cannot_be_brought_together_is_refused(self, tmp_path: Path, model: Path) -> None:
         product = make_product(tmp_path, {"clean": self.shifted(0, 0)}, model, size=128)
-        judge = Predictor(product, "cpu", network=Known(), registration=True)
+        judge = Predictor(product, "cpu", network=Known(), alignment=True)
         with pytest.raises(
             PredictionError, match=r"cannot be brought onto reference 'clean': residual .* px"
         ):

@@ -87,7 +87,7 @@ def test_a_grid_is_run_with_what_it_needs_and_nothing_else(
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("semi", "the grid 'semi' has no cells"), ("sims", "the grid 'sims' is not known")]
+    ("name", "told"), [("semi", "the grid 'semi' has no trials"), ("sims", "the grid 'sims' is not known")]
 )
 def test_a_grid_that_is_empty_or_unknown_is_an_error_that_names_the_others(name: str, told: str) -> None:
     with pytest.raises(StageError) as caught:

@@ -23,7 +23,7 @@ from tests.fakes import CLASSES, write_fake_dataset
 Edit = Callable[[str, object], None]
 Fails = Callable[..., str]
 
-CELL = ("--dataset", "synlcd", "--method", "cadnet", "--seed", "0")
+TRIAL = ("--dataset", "synlcd", "--method", "cadnet", "--seed", "0")
 NAME = "cadnet-screen"
 LOOSE = {"behaviour": {"false_share": 1.0, "shift": 0}, "latency_ms": 100000.0, "slice_images": 1}
 
@@ -40,7 +40,7 @@ def products(project: Path, edit: Edit) -> Path:
 
 
 def untrained(project: Path, fingerprint: str, score: float | None = 0.25, seed: int = 0) -> None:
-    """What training and test leave of a cell, with random weights."""
+    """What training and test leave of a trial, with random weights."""
     torch.manual_seed(seed)
     save_weights(
         project / "models/synlcd/cadnet/s0", build_model("cadnet", 2), name="cadnet", num_classes=2,
@@ -106,7 +106,7 @@ def test_only_a_better_network_becomes_champion(
     edit("train.epochs", 12)
     edit("train.recipes.transformer.reference_batch", 4)
     for main in (train.main, evaluate.main):
-        run(monkeypatch, main, *CELL)
+        run(monkeypatch, main, *TRIAL)
     third = both(monkeypatch)
     assert third["passed"], third["reasons"]
     assert holders() == (3, None, 1)

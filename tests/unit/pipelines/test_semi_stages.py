@@ -15,8 +15,8 @@ from cadnet.files import read_json
 from cadnet.models.weights import ModelDescription
 from cadnet.reporting.few_labels import few_label_table
 from cadnet.tracking import MlflowTracker
-from cadnet.tracking.cells import TAG_KIND
 from cadnet.tracking.store import resolve_store
+from cadnet.tracking.trials import TAG_KIND
 from pipelines.stages import evaluate, finetune, pretrain
 from pipelines.stages.few_labels import few_labels
 from tests.fakes import write_fake_dataset
@@ -82,7 +82,7 @@ def test_the_protocol_from_pre_training_to_the_report(
     assert one["tp"] + one["fn"] == truth
 
     tracker = MlflowTracker(resolve_store(semi, "sqlite:///mlflow.db"))
-    runs = tracker.find_runs("cadnet/synlcd-line/semi", {TAG_KIND: "cell"})
+    runs = tracker.find_runs("cadnet/synlcd-line/semi", {TAG_KIND: "trial"})
     assert {(found.tags["method"], found.tags["variant"]) for found in runs} == {
         (method, variant) for method in ("uaps", "cadnet-few") for variant in ("label0", "label20")
     }

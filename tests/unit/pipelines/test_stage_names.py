@@ -11,21 +11,21 @@ import pytest
 import yaml
 
 from cadnet.config import ProjectParams, load_params
-from pipelines.cells import (
-    ablation_cells,
-    cells,
-    cross_cells,
+from pipelines.flows.commands import environment
+from pipelines.flows.dag import Graph, read_graph
+from pipelines.trials import (
+    ablation_trials,
+    cross_trials,
     dataset_folder,
     gate_folder,
     product_folder,
     registration_file,
-    semi_cells,
+    semi_trials,
     training_stage,
+    trials,
     validation_folder,
     validation_stage,
 )
-from pipelines.flows.commands import environment
-from pipelines.flows.dag import Graph, read_graph
 
 ROOT = Path(__file__).parents[3]
 
@@ -61,23 +61,23 @@ def outputs(folder: Path) -> set[str]:
     return set(re.findall(r'^"([^"]+)";$', dot, re.MULTILINE))
 
 
-def test_every_cell_has_the_stages_that_the_code_names(graph: Graph, params: ProjectParams) -> None:
-    few = semi_cells(params)
+def test_every_trial_has_the_stages_that_the_code_names(graph: Graph, params: ProjectParams) -> None:
+    few = semi_trials(params)
     assert len(few) == 2 * 6
-    everything = [*cells(params), *ablation_cells(params), *cross_cells(params), *few]
-    assert {training_stage(cell, params) for cell in everything} <= set(graph.needs)
+    everything = [*trials(params), *ablation_trials(params), *cross_trials(params), *few]
+    assert {training_stage(trial, params) for trial in everything} <= set(graph.needs)
     assert {validation_stage(name) for name in params.prepare} <= set(graph.needs)
     kinds = [stage.split("@")[0] for stage in graph.needs]
     assert kinds.count("finetune") == kinds.count("evaluate-finetuned") == 2 * 5
     assert kinds.count("pretrain") == kinds.count("evaluate-pretrained") == 2
 
 
-def test_every_cell_has_the_files_that_the_code_names(project: Path, params: ProjectParams) -> None:
-    scored = [*cells(params), *ablation_cells(params), *cross_cells(params), *semi_cells(params)]
+def test_every_trial_has_the_files_that_the_code_names(project: Path, params: ProjectParams) -> None:
+    scored = [*trials(params), *ablation_trials(params), *cross_trials(params), *semi_trials(params)]
     named = {str(path(name)) for name in params.prepare for path in (dataset_folder, validation_folder)}
-    for cell in scored:
-        named |= {str(cell.model), str(cell.history)}
-        named |= {str(cell.metrics), str(cell.curves), str(cell.evaluation)}
+    for trial in scored:
+        named |= {str(trial.model), str(trial.history)}
+        named |= {str(trial.metrics), str(trial.curves), str(trial.evaluation)}
     for name in params.products:
         named |= {str(path(name)) for path in (product_folder, registration_file, gate_folder)}
     written = outputs(project)

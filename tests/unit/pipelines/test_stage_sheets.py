@@ -18,10 +18,10 @@ from cadnet.evaluation.contrast import contrast_edges
 from cadnet.files import read_json
 from cadnet.models.factory import build_model
 from cadnet.models.weights import save_weights
-from pipelines.cells import CACHE, CellName
 from pipelines.stages.evaluate import evaluate
 from pipelines.stages.method_runs import part_titles
 from pipelines.stages.sheets import predict, sample_pictures
+from pipelines.trials import CACHE, TrialName
 from tests.fakes import CLASSES
 
 METHODS = ("segformer", "cadnet")
@@ -41,17 +41,17 @@ def params(project: Path) -> ProjectParams:
             "seed": 0,
         }
         save_weights(
-            CellName("synlcd", name, 0).model, build_model(name, 2), name=name, num_classes=2,
+            TrialName("synlcd", name, 0).model, build_model(name, 2), name=name, num_classes=2,
             class_names=CLASSES, metadata=metadata,
         )  # fmt: skip
-        evaluate(CellName("synlcd", name, 0), params)
+        evaluate(TrialName("synlcd", name, 0), params)
     return params
 
 
 def test_maps_are_of_the_first_siamese_method(params: ProjectParams) -> None:
     dataset = open_dataset(Path("datasets/synlcd"))
-    cells = [CellName("synlcd", name, 0) for name in METHODS]
-    pictures = sample_pictures(dataset, cells, params)
+    trials = [TrialName("synlcd", name, 0) for name in METHODS]
+    pictures = sample_pictures(dataset, trials, params)
     (maps,) = pictures.maps
     assert "DistMap and defect probability of CADNet" in maps.caption
     assert params.run.scale in maps.caption and "seed 0" in maps.caption and "the median" in maps.caption
@@ -59,10 +59,10 @@ def test_maps_are_of_the_first_siamese_method(params: ProjectParams) -> None:
     for picture in (maps, *pictures.overlays):
         assert cv2.imdecode(np.frombuffer(picture.png, np.uint8), cv2.IMREAD_COLOR) is not None
     assert "SegFormer, CADNet" in pictures.overlays[0].alt
-    assert sample_pictures(dataset, cells[:1], params).maps == []
+    assert sample_pictures(dataset, trials[:1], params).maps == []
 
     pairs, index = DevicePairs(decode_split(dataset, "test", CACHE)), torch.tensor([0, 3])
-    plain, seen = (predict(cell, pairs, index) for cell in cells)
+    plain, seen = (predict(trial, pairs, index) for trial in trials)
     assert plain.distance is None
     assert seen.distance is not None and seen.distance.shape == (2, 8, 8) and (seen.distance >= 0).all()
     assert seen.labels.shape == seen.probability.shape == (2, 32, 32)
@@ -73,7 +73,7 @@ def test_maps_are_of_the_first_siamese_method(params: ProjectParams) -> None:
 
 def test_evaluation_measures_contrast(params: ProjectParams) -> None:
     assert params.evaluate.contrast_bins == 3
-    folder = CellName("synlcd", "cadnet", 0).evaluation
+    folder = TrialName("synlcd", "cadnet", 0).evaluation
     images = pd.read_csv(folder / "images.csv")
     assert images["contrast"].notna().tolist() == images["has_defect"].astype(bool).tolist()
     # Bright bars and dark squares on a clean copy of the reference.

@@ -13,13 +13,13 @@ from cadnet.files import file_digest, read_json
 from cadnet.models.factory import build_model
 from cadnet.models.weights import save_weights
 from cadnet.tracking import MlflowTracker
-from cadnet.tracking.cells import TAG_KIND
 from cadnet.tracking.store import resolve_store
+from cadnet.tracking.trials import TAG_KIND
 from pipelines.stages import evaluate
 from pipelines.stages.scoring import read_counts
 from tests.fakes import CLASSES, write_fake_dataset
 
-CELL = ["--dataset", "synlcd", "--method", "cadnet", "--seed", "0"]
+TRIAL = ["--dataset", "synlcd", "--method", "cadnet", "--seed", "0"]
 MODEL = Path("models/synlcd/cadnet/s0")
 
 Fails = Callable[..., str]
@@ -42,9 +42,9 @@ def save(folder: Path, model: str = "cadnet", seed: int = 0, classes: tuple[str,
 
 def test_weights_of_another_method_are_not_scored_as_this_one(project: Path, fails: Fails) -> None:
     save(MODEL, "segformer")
-    message = fails(evaluate.main, *CELL)
+    message = fails(evaluate.main, *TRIAL)
     assert message == (
-        f"error: {MODEL} holds weights of method 'segformer', not 'cadnet'; train the cell again: "
+        f"error: {MODEL} holds weights of method 'segformer', not 'cadnet'; train the trial again: "
         "dvc repro -f -s train@synlcd-cadnet-0"
     )
     assert not (project / "reports").exists()
@@ -52,11 +52,11 @@ def test_weights_of_another_method_are_not_scored_as_this_one(project: Path, fai
 
 def test_weights_of_another_seed_or_dataset_are_not_scored(project: Path, fails: Fails) -> None:
     save(MODEL, seed=1)
-    assert "holds weights of seed 1, not 0; train the cell again" in fails(evaluate.main, *CELL)
+    assert "holds weights of seed 1, not 0; train the trial again" in fails(evaluate.main, *TRIAL)
     save(MODEL)
     write_fake_dataset(project / "datasets/synlcd", seed=5)
-    message = fails(evaluate.main, *CELL)
-    assert "holds weights of another state of dataset 'synlcd'; train the cell again" in message
+    message = fails(evaluate.main, *TRIAL)
+    assert "holds weights of another state of dataset 'synlcd'; train the trial again" in message
     assert not (project / "reports").exists()
 
 
@@ -65,7 +65,7 @@ def test_a_cross_test_scores_on_the_other_dataset(
 ) -> None:
     save(MODEL)
     write_fake_dataset(project / "datasets/synlcd-line", seed=5)
-    monkeypatch.setattr(sys, "argv", ["stage", *CELL, "--test", "synlcd-line"])
+    monkeypatch.setattr(sys, "argv", ["stage", *TRIAL, "--test", "synlcd-line"])
     evaluate.main()
     found = {
         path.relative_to(project / "reports").as_posix() for path in (project / "reports").glob("*/*/*/*")
@@ -88,12 +88,12 @@ def test_a_cross_test_is_a_run_of_its_own(
     save(MODEL)
     write_fake_dataset(project / "datasets/synlcd-line", seed=5)
     for test in ([], ["--test", "synlcd-line"], ["--test", "synlcd-line"]):
-        monkeypatch.setattr(sys, "argv", ["stage", *CELL, *test])
+        monkeypatch.setattr(sys, "argv", ["stage", *TRIAL, *test])
         evaluate.main()
     tracker = MlflowTracker(resolve_store(project, "sqlite:///mlflow.db"))
-    (own,) = tracker.find_runs("cadnet/synlcd/supervised", {TAG_KIND: "cell"})
+    (own,) = tracker.find_runs("cadnet/synlcd/supervised", {TAG_KIND: "trial"})
     # Scored twice, and still one run.
-    (cross,) = tracker.find_runs("cadnet/synlcd-line/cross", {TAG_KIND: "cell"})
+    (cross,) = tracker.find_runs("cadnet/synlcd-line/cross", {TAG_KIND: "trial"})
     assert (cross.status, cross.tags["variant"], cross.tags["subset"]) == ("FINISHED", "from-synlcd", "line")
     assert own.tags["cadnet.fingerprint"] == "f" * 64 != cross.tags["cadnet.fingerprint"]
     metrics = read_json(project / "reports/metrics/synlcd-on-synlcd-line/cadnet/s0.json")
@@ -104,7 +104,7 @@ def test_a_cross_test_is_a_run_of_its_own(
 def test_a_cross_test_needs_equal_classes(project: Path, fails: Fails) -> None:
     save(MODEL, classes=("scratch", "dent"))
     write_fake_dataset(project / "datasets/synlcd-line", seed=5)
-    message = fails(evaluate.main, *CELL, "--test", "synlcd-line")
+    message = fails(evaluate.main, *TRIAL, "--test", "synlcd-line")
     assert "knows the classes ['scratch', 'dent'], dataset 'synlcd-line' has ['line', 'abpt']" in message
     assert "only datasets of equal classes can be cross-tested" in message
     assert not (project / "reports").exists()
@@ -112,24 +112,24 @@ def test_a_cross_test_needs_equal_classes(project: Path, fails: Fails) -> None:
 
 def test_an_unknown_test_dataset_lists_the_known_ones(project: Path, fails: Fails) -> None:
     save(MODEL)
-    assert "defines no dataset 'other'; it has ['synlcd'" in fails(evaluate.main, *CELL, "--test", "other")
+    assert "defines no dataset 'other'; it has ['synlcd'" in fails(evaluate.main, *TRIAL, "--test", "other")
 
 
 def test_weights_that_no_stage_trained_are_refused(project: Path, fails: Fails) -> None:
     save_weights(MODEL, build_model("cadnet", 2), name="cadnet", num_classes=2)
-    assert "do not say which training they are of" in fails(evaluate.main, *CELL)
+    assert "do not say which training they are of" in fails(evaluate.main, *TRIAL)
 
 
 def test_truncated_weights_are_named(project: Path, fails: Fails) -> None:
     save(MODEL)
     weights = MODEL / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:10_000])
-    assert str(weights) in fails(evaluate.main, *CELL)
+    assert str(weights) in fails(evaluate.main, *TRIAL)
     assert not (project / "reports").exists()
 
 
 def test_missing_weights_are_named(project: Path, fails: Fails) -> None:
-    assert str(MODEL / "weights.safetensors") in fails(evaluate.main, *CELL)
+    assert str(MODEL / "weights.safetensors") in fails(evaluate.main, *TRIAL)
 
 
 def test_outputs_are_replaced_and_never_written_through(
@@ -137,7 +137,7 @@ def test_outputs_are_replaced_and_never_written_through(
 ) -> None:
     """DVC may link outputs to its cache; writing into such a file would spoil the cache."""
     save(MODEL)
-    monkeypatch.setattr(sys, "argv", ["stage", *CELL])
+    monkeypatch.setattr(sys, "argv", ["stage", *TRIAL])
     evaluate.main()
     outputs = [path for path in sorted((project / "reports").rglob("*")) if path.is_file()]
     assert {path.name for path in outputs} == {

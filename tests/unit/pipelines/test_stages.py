@@ -14,14 +14,14 @@ from cadnet.datasets.manifest import open_dataset
 from cadnet.files import write_json
 from cadnet.images import write_png
 from cadnet.tracking import MlflowTracker
-from cadnet.tracking.cells import TAG_ERROR
 from cadnet.tracking.store import resolve_store
+from cadnet.tracking.trials import TAG_ERROR
 from cadnet.training.supervised import TrainingJob
 from pipelines.stages import evaluate, prepare, report, train
 from tests.fakes import write_fake_dataset
 
 ROOT = Path(__file__).parents[3]
-CELL = ["--dataset", "synlcd", "--method", "cadnet", "--seed", "0"]
+TRIAL = ["--dataset", "synlcd", "--method", "cadnet", "--seed", "0"]
 
 Fails = Callable[..., str]
 Edit = Callable[[str, object], None]
@@ -29,7 +29,7 @@ Edit = Callable[[str, object], None]
 
 @pytest.mark.parametrize(
     ("main", "arguments"),
-    [(prepare.main, ["--dataset", "synlcd"]), (train.main, CELL), (evaluate.main, CELL), (report.main, [])],
+    [(prepare.main, ["--dataset", "synlcd"]), (train.main, TRIAL), (evaluate.main, TRIAL), (report.main, [])],
 )
 def test_an_unknown_key_is_named_by_every_stage(
     project: Path, fails: Fails, edit: Edit, main: Callable[[], None], arguments: list[str]
@@ -81,7 +81,7 @@ def test_wrong_mask_values_fail_the_run_and_leave_no_model(
     monkeypatch.delenv("CADNET_TRACKING")
     mask = project / "datasets/synlcd/masks/01-000.png"
     write_png(mask, np.full((32, 32), 254, np.uint8))
-    message = fails(train.main, *CELL)
+    message = fails(train.main, *TRIAL)
     assert "datasets/synlcd/masks/01-000.png holds values [254]" in message
     assert "allowed are 0 (background), 1..2 (classes) and 255 (ignore)" in message
     assert not (project / "models").exists()
@@ -89,17 +89,17 @@ def test_wrong_mask_values_fail_the_run_and_leave_no_model(
     assert list((project / "cache").iterdir()) == []
 
     tracker = MlflowTracker(resolve_store(project))
-    cell, parent = tracker.find_runs("cadnet/synlcd/supervised")
-    assert (cell.status, parent.status) == ("FAILED", "FAILED")
-    assert cell.tags["cadnet.stage.train"] == "FAILED"
-    assert "masks/01-000.png holds values [254]" in cell.tags[TAG_ERROR]
-    text = tracker.find_run(cell.run_id).download("errors/train.txt", project / "out").read_text("utf-8")
+    trial, parent = tracker.find_runs("cadnet/synlcd/supervised")
+    assert (trial.status, parent.status) == ("FAILED", "FAILED")
+    assert trial.tags["cadnet.stage.train"] == "FAILED"
+    assert "masks/01-000.png holds values [254]" in trial.tags[TAG_ERROR]
+    text = tracker.find_run(trial.run_id).download("errors/train.txt", project / "out").read_text("utf-8")
     assert text.startswith("Traceback")
 
 
 def test_data_that_failed_its_validation_are_not_trained_on(project: Path, fails: Fails) -> None:
     write_json(project / "reports/validate/synlcd/summary.json", {"passed": False})
-    message = fails(train.main, *CELL)
+    message = fails(train.main, *TRIAL)
     assert "dataset 'synlcd' failed its validation, see reports/validate/synlcd/index.html" in message
     assert "dvc repro validate@synlcd" in message
     assert not (project / "models").exists()
@@ -110,7 +110,7 @@ def test_a_wrong_tracking_address_is_no_traceback(
 ) -> None:
     monkeypatch.delenv("CADNET_TRACKING")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "file:mlruns")
-    message = fails(train.main, *CELL)
+    message = fails(train.main, *TRIAL)
     assert "tracking store 'file:mlruns' cannot be used" in message
     assert "unset MLFLOW_TRACKING_URI" in message
     assert not (project / "models").exists()

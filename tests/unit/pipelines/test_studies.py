@@ -1,4 +1,4 @@
-"""Which studies the ablation's cells allow, and what their rows are."""
+"""Which studies the ablation's trials allow, and what their rows are."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from cadnet.models.factory import build_model
 from cadnet.models.weights import save_weights
 from cadnet.reporting.gate import Acceptance, Choice, GateRecord
 from cadnet.tracking import MlflowTracker
-from cadnet.tracking.cells import TAG_KIND
 from cadnet.tracking.store import resolve_store
-from pipelines.cells import (
-    DECISION,
-    CellName,
-    ablation_cells,
-    cells,
-    cross_cells,
-    gate_folder,
-    semi_cells,
-    trained_on,
-)
+from cadnet.tracking.trials import TAG_KIND
 from pipelines.stages.evaluate import evaluate, open_scored
 from pipelines.stages.report import report
 from pipelines.stages.studies import Variant, cross_test, studies_of
+from pipelines.trials import (
+    DECISION,
+    TrialName,
+    ablation_trials,
+    cross_trials,
+    gate_folder,
+    semi_trials,
+    trained_on,
+    trials,
+)
 from tests.fakes import write_fake_dataset
 
 BASE = MethodParams(
@@ -84,30 +84,30 @@ GATE = GateRecord(
 )
 
 
-def finish(cell: CellName, params: ProjectParams) -> None:
+def finish(trial: TrialName, params: ProjectParams) -> None:
     """Random weights where training would put them, a history, and a true evaluation."""
-    method = params.methods[cell.method]
-    torch.manual_seed(cell.seed)
-    learnt = trained_on(cell, params)
-    dataset = open_scored(cell, learnt)
+    method = params.methods[trial.method]
+    torch.manual_seed(trial.seed)
+    learnt = trained_on(trial, params)
+    dataset = open_scored(trial, learnt)
     metadata = {
-        "fingerprint": f"{cell.path.as_posix():f<64}", "method": cell.method, "seed": cell.seed,
+        "fingerprint": f"{trial.path.as_posix():f<64}", "method": trial.method, "seed": trial.seed,
         "dataset": {"name": learnt, "digest": dataset.digest},
     }  # fmt: skip
     network = build_model(method.model, dataset.num_classes, **method.options)
     save_weights(
-        cell.model, network, name=method.model, num_classes=dataset.num_classes, options=method.options,
+        trial.model, network, name=method.model, num_classes=dataset.num_classes, options=method.options,
         class_names=dataset.classes, metadata=metadata,
     )  # fmt: skip
-    cell.history.parent.mkdir(parents=True, exist_ok=True)
+    trial.history.parent.mkdir(parents=True, exist_ok=True)
     rows = {"epoch": [1, 2], "loss": [1.0, 0.5], "val_miou": [0.1, 0.3], "train_seconds": [1.0, 1.0]}
-    pd.DataFrame(rows).to_csv(cell.history, index=False)
-    evaluate(cell, params)
+    pd.DataFrame(rows).to_csv(trial.history, index=False)
+    evaluate(trial, params)
 
 
 @pytest.fixture
 def params(project: Path) -> ProjectParams:
-    """The smoke test's grids with two further variants, all cells finished from random weights."""
+    """The smoke test's grids with two further variants, all trials finished from random weights."""
     path = project / "params.yaml"
     values = yaml.safe_load(path.read_text("utf-8"))
     base = values["methods"]["cadnet"]
@@ -118,8 +118,8 @@ def params(project: Path) -> ProjectParams:
     loaded = load_params(path)
     for seed, name in enumerate(("synlcd-line", "synlcd-abpt")):
         write_fake_dataset(project / "datasets" / name, seed=seed + 1)
-    for cell in (*cells(loaded), *ablation_cells(loaded), *cross_cells(loaded), *semi_cells(loaded)):
-        finish(cell, loaded)
+    for trial in (*trials(loaded), *ablation_trials(loaded), *cross_trials(loaded), *semi_trials(loaded)):
+        finish(trial, loaded)
     write_json(gate_folder("screen") / DECISION, GATE.to_dict())
     return loaded
 

@@ -113,8 +113,8 @@ def test_a_sound_dataset_passes_every_check(sound: tuple[Path, Summary]) -> None
     assert failed(summary) == {}
     assert summary["samples"] == {"train": 12, "val": 6, "test": 6, "unlabelled": 2}
     assert summary["warnings"] == []
-    # No column about registration, so there is nothing to say of it; all else was looked at.
-    assert [check["name"] for check in summary["checks"] if check["passed"] is None] == ["registration"]
+    # No column about alignment, so there is nothing to say of it; all else was looked at.
+    assert [check["name"] for check in summary["checks"] if check["passed"] is None] == ["alignment"]
 
 
 def test_nothing_else_is_found_broken(broken: Summary) -> None:

@@ -14,8 +14,8 @@ from cadnet.config import load_params
 from cadnet.files import read_json, write_json
 from cadnet.images import read_image, write_png
 from cadnet.tracking import MlflowTracker
-from cadnet.tracking.cells import TAG_ERROR
 from cadnet.tracking.store import resolve_store
+from cadnet.tracking.trials import TAG_ERROR
 from pipelines.stages import validate
 from pipelines.stages.validation_output import DataValidationError, accepted_profile, recover
 from tests.validation_project import DATASET, OUT, ROOT, enter, failed, judge, limits, message, rewrite
@@ -48,17 +48,17 @@ class TestLimits:
         subjects = [warning["subject"] for warning in summary["warnings"]]
         assert subjects == ["hole in train", "hole in val", "hole in test"]
 
-    def test_failed_registrations_are_listed_and_too_many_refused(self, project: Path) -> None:
-        rewrite(lambda table: table.assign(registered=["0", *["1"] * 25], residual="0.3"))
+    def test_failed_alignments_are_listed_and_too_many_refused(self, project: Path) -> None:
+        rewrite(lambda table: table.assign(aligned=["0", *["1"] * 25], residual="0.3"))
         summary = judge()
         assert failed(summary) == {}
         (warning,) = summary["warnings"]
         assert warning["subject"] == "01-000"
-        assert warning["message"] == "is not registered, residual 0.3"
-        limits(registration_failures=0.02)
+        assert warning["message"] == "is not aligned, residual 0.3"
+        limits(alignment_failures=0.02)
         summary = judge()
-        assert failed(summary) == {"registration": ["all samples"]}
-        assert "failed 0.0384615" in message(summary, "registration")
+        assert failed(summary) == {"alignment": ["all samples"]}
+        assert "failed 0.0384615" in message(summary, "alignment")
         assert len(summary["warnings"]) == 1
 
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from cadnet.config import MvtecAdParams, RegistrationParams, SplitParams
+from cadnet.config import AlignmentParams, MvtecAdParams, SplitParams
 from cadnet.datasets.manifest import PreparedDataset, open_dataset
 from cadnet.files import file_digest, read_json
 from cadnet.images import read_image, read_mask, write_png
@@ -130,10 +130,10 @@ def test_seed_alone_changes_the_split(tmp_path: Path) -> None:
     assert first == again != other
 
 
-def test_registration_is_recorded(tmp_path: Path) -> None:
+def test_alignment_is_recorded(tmp_path: Path) -> None:
     raw = write_fake_mvtec(tmp_path / "raw", size=64)
-    table = prepare(raw, tmp_path / "out", size=64, registration=RegistrationParams()).manifest
-    assert {"registered", "registration", "residual", "confidence"} <= set(table.columns)
+    table = prepare(raw, tmp_path / "out", size=64, alignment=AlignmentParams()).manifest
+    assert {"aligned", "alignment", "residual", "confidence"} <= set(table.columns)
 
 
 def test_names_with_accents_and_spaces_get_safe_ids(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cadnet.config import PairsSplitParams, RegistrationParams
+from cadnet.config import AlignmentParams, PairsSplitParams
 from cadnet.datasets.manifest import open_dataset
 from cadnet.files import read_json
 from cadnet.preparers.pairs import plan_pairs
@@ -223,12 +223,10 @@ class TestSplits:
         )
 
 
-def test_registration_off_needs_equal_sizes(tmp_path: Path) -> None:
+def test_alignment_off_needs_equal_sizes(tmp_path: Path) -> None:
     product = small(tmp_path / "board", 3, missing_mask="clean")
     product.picture("images/p1.png", board(0, 70, 64))
     text = refused(product)
-    assert (
-        "images/p1.png is 70 x 64, its reference references/clean.png 64 x 64; switch registration on" in text
-    )
-    rows = manifest(product, tmp_path / "out", registration=RegistrationParams())
-    assert rows["registered"].dtype == bool and set(rows["width"]) == {64}
+    assert "images/p1.png is 70 x 64, its reference references/clean.png 64 x 64; switch alignment on" in text
+    rows = manifest(product, tmp_path / "out", alignment=AlignmentParams())
+    assert rows["aligned"].dtype == bool and set(rows["width"]) == {64}

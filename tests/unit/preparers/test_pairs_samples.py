@@ -1,4 +1,4 @@
-"""What becomes of a photograph: tiles, scale, padding, registration."""
+"""What becomes of a photograph: tiles, scale, padding, alignment."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from cadnet.config import RegistrationParams
+from cadnet.config import AlignmentParams
 from cadnet.datasets.manifest import PreparedDataset, open_dataset
 from cadnet.files import read_json
 from cadnet.images import read_image, read_mask
@@ -124,13 +124,13 @@ class TestRegistration:
 
     def test_pairs_are_aligned_and_failures_are_kept_and_listed(self, tmp_path: Path) -> None:
         product, masks = self.product(tmp_path / "board")
-        dataset = prepared(product, tmp_path / "out", size=320, registration=RegistrationParams())
+        dataset = prepared(product, tmp_path / "out", size=320, alignment=AlignmentParams())
         rows = dataset.manifest.set_index("sample_id")
-        assert rows["registered"].to_dict() == {
+        assert rows["aligned"].to_dict() == {
             "a": True, "b": True, "c": True, "foreign": False, "larger": True,
         }  # fmt: skip
-        assert (rows.loc[rows["registered"], "residual"] < 0.6).all()
-        assert rows.loc["c", "registration"] == "identity"
+        assert (rows.loc[rows["aligned"], "residual"] < 0.6).all()
+        assert rows.loc["c", "alignment"] == "identity"
         for name, mask in masks.items():
             found = read_mask(dataset.root / rows.loc[name, "mask"], 2)[:256]
             inside = found != 255
@@ -144,15 +144,15 @@ class TestRegistration:
         foreign = read_image(dataset.root / rows.loc["foreign", "image"])[:256]
         assert np.array_equal(foreign, board(8, 320, 256)), "kept as it is"
         info = read_json(dataset.root / "dataset.json")
-        assert info["registration"]["accepted"] == 4
-        assert [item["source"] for item in info["registration"]["failed"]] == ["images/foreign.png"]
+        assert info["alignment"]["accepted"] == 4
+        assert [item["source"] for item in info["alignment"]["failed"]] == ["images/foreign.png"]
         assert any(note.startswith("1 of 5 photographs could not be brought") for note in info["notes"])
 
     def test_a_failed_pair_of_another_size_is_completed_by_the_reference(self, tmp_path: Path) -> None:
         product = small(tmp_path / "board", 3, missing_mask="clean")
         product.picture("images/p0.png", np.full((50, 64, 3), 90, np.uint8))
-        dataset = prepared(product, tmp_path / "out", registration=RegistrationParams())
+        dataset = prepared(product, tmp_path / "out", alignment=AlignmentParams())
         row = dataset.manifest.iloc[0]
         image, mask = read_image(dataset.root / row["image"]), read_mask(dataset.root / row["mask"], 2)
-        assert not row["registered"] and (image[:50] == 90).all() and (mask[50:] == 255).all()
+        assert not row["aligned"] and (image[:50] == 90).all() and (mask[50:] == 255).all()
         assert np.array_equal(image[50:], board(0, 64, 64)[50:])

@@ -179,7 +179,7 @@ def test_real_boards_with_voc_boxes(tmp_path: Path) -> None:
     )  # fmt: skip
     dataset = open_dataset(write_dataset(plan_pairs(params), tmp_path / "out", workers=1))
     rows = dataset.manifest.drop_duplicates("source")
-    assert rows["registered"].all() and set(rows["registration"]) == {"identity"}
+    assert rows["aligned"].all() and set(rows["alignment"]) == {"identity"}
     assert set(rows["subset"]) == {"01", "07"}
     found = dataset.manifest.groupby("source")[[f"n_{name}" for name in names]].sum()
     for source, counts in found.iterrows():

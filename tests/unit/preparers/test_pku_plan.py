@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cadnet.config import RegistrationParams
+from cadnet.config import AlignmentParams
 from cadnet.datasets.manifest import PreparedDataset, open_dataset
 from cadnet.files import read_json
 from cadnet.images import read_image, read_mask
@@ -139,7 +139,7 @@ def test_photographs_smaller_than_the_window_are_padded_and_ignored_there(raw: P
         assert (image[151:] == reference[151:]).all()
 
 
-def test_registration_brings_photographs_onto_their_boards(tmp_path: Path) -> None:
+def test_alignment_brings_photographs_onto_their_boards(tmp_path: Path) -> None:
     root = write_fake_pku(tmp_path / "raw", 2, ("01",), ("short", "spur"), rotation="grown")
     path = root / "images" / "Short" / "01_short_01.jpg"
     write_jpeg(path, np.roll(read_image(path), (6, -9), axis=(0, 1)))
@@ -147,8 +147,8 @@ def test_registration_brings_photographs_onto_their_boards(tmp_path: Path) -> No
     drawn = draw_photograph(read_image(root / "PCB_USED" / "01.JPG"), 1)
     write_annotation(note, "short", [(x0 - 9, y0 + 6, x1 - 9, y1 + 6) for x0, y0, x1, y1 in drawn.boxes])
     (root / "rotation" / "Short_rotation" / "01_short_01.jpg").unlink()
-    table = prepare_pku(root, tmp_path / "out", registration=RegistrationParams()).manifest
-    assert table["registered"].all() and (table["residual"] < 0.5).all()
+    table = prepare_pku(root, tmp_path / "out", alignment=AlignmentParams()).manifest
+    assert table["aligned"].all() and (table["residual"] < 0.5).all()
     for row in table[table["group"] == "01_short_01"].itertuples():
         image, reference = (read_image(tmp_path / "out" / str(p)) for p in (row.image, row.reference))
         mask = read_mask(tmp_path / "out" / str(row.mask), 6)

@@ -44,7 +44,7 @@ def test_a_failure_lists_its_rows_first(tmp_path: Path) -> None:
 def test_what_passed_shows_figures_sheets_and_warnings(tmp_path: Path) -> None:
     png = encode_png(np.zeros((40, 60, 3), np.uint8))
     page = ValidationPage(
-        "board", "datasets/board", [Check("a", "All is well", True)], [Row("s1", "", "is not registered")],
+        "board", "datasets/board", [Check("a", "All is well", True)], [Row("s1", "", "is not aligned")],
         PROFILE, "no earlier profile: not compared", [Sheet("sheets/a b.png", png, "hole: 1 of 1", "Rule.")],
         "docs/index.html",
     )  # fmt: skip
@@ -52,7 +52,7 @@ def test_what_passed_shows_figures_sheets_and_warnings(tmp_path: Path) -> None:
     assert "Passed all 1 checks that could be made." in text
     assert "train: 1,200 samples of 6 groups; test: 30 samples of 1 group." in text
     assert "101.5 <span" in text and "12,345</td>" in text
-    assert "<strong>s1</strong>: is not registered" in text
+    assert "<strong>s1</strong>: is not aligned" in text
     assert 'href="sheets/a%20b.png"' in text
     assert "Version before: no earlier profile: not compared." in text
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cadnet.tracking import Cell, MlflowTracker
+from cadnet.tracking import MlflowTracker, Trial
 from cadnet.tracking.store import resolve_store
 
 
@@ -50,5 +50,5 @@ def tracker(project: Path) -> MlflowTracker:
 
 
 @pytest.fixture
-def cell() -> Cell:
-    return Cell("synlcd-mixed", "cadnet", 0, scale="small")
+def trial() -> Trial:
+    return Trial("synlcd-mixed", "cadnet", 0, scale="small")

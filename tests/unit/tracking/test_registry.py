@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cadnet.cli import app
-from cadnet.tracking import Cell, MlflowTracker, TrackingError
+from cadnet.tracking import MlflowTracker, TrackingError, Trial
 from cadnet.tracking.registry import Registry
 from cadnet.tracking.store import resolve_store
 from cadnet.tracking.versions import CHALLENGER, CHAMPION, PREVIOUS, Version, model_name
@@ -33,8 +33,8 @@ def registry(project: Path) -> Registry:
 
 
 @pytest.fixture
-def run_id(tracker: MlflowTracker, cell: Cell) -> str:
-    return tracker.open_run(cell, "f" * 64, stage="train").run_id
+def run_id(tracker: MlflowTracker, trial: Trial) -> str:
+    return tracker.open_run(trial, "f" * 64, stage="train").run_id
 
 
 def build(text: str) -> Callable[[Path], None]:

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cadnet.cli import app
-from cadnet.tracking import Cell, MlflowTracker, Provenance, TrackingError
+from cadnet.tracking import MlflowTracker, Provenance, TrackingError, Trial
 from cadnet.tracking.compare_command import compare
 from cadnet.tracking.store import resolve_store
 
@@ -20,7 +20,7 @@ EXPERIMENT = "cadnet/synlcd/supervised"
 SMALL, PAPER = "small scale: 128 px", "paper scale: 512 px"
 
 
-def log_cell(
+def log_trial(
     tracker: MlflowTracker,
     method: str,
     seed: int,
@@ -32,10 +32,10 @@ def log_cell(
     status: str = "FINISHED",
     fingerprint: str = "",
 ) -> str:
-    cell = Cell("synlcd", method, seed, scale=scale)
+    trial = Trial("synlcd", method, seed, scale=scale)
     key = fingerprint or f"{method}-{seed}-{scale}-{digest}-{lr}"
     provenance = Provenance(commit="0123456789", dirty=False)
-    run = tracker.open_run(cell, key, stage="evaluate", provenance=provenance)
+    run = tracker.open_run(trial, key, stage="evaluate", provenance=provenance)
     run.log_params(
         {"method": {"title": method.upper()}, "train": {"epochs": 5, "lr": lr}, "seed": seed, "lr": lr}
     )
@@ -52,19 +52,19 @@ def store(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path) -> 
     folder = tmp_path_factory.mktemp("compared")
     shutil.copyfile(migrated_database, folder / "mlflow.db")
     tracker = MlflowTracker(resolve_store(folder, "sqlite:///mlflow.db"))
-    log_cell(tracker, "cadnet", 0, {"test_miou": 0.99}, fingerprint="older code")
+    log_trial(tracker, "cadnet", 0, {"test_miou": 0.99}, fingerprint="older code")
     for seed, miou, escape in ((0, 0.5, 0.1), (1, 0.6, 0.2), (2, 0.7, 0.3)):
         scores = {"test_miou": miou, "test_escape": escape, "loss": 0.25, "cost_params_m": 3.9}
-        log_cell(tracker, "cadnet", seed, {**scores, "cost_train_seconds": 100.0 * (seed + 1)})
+        log_trial(tracker, "cadnet", seed, {**scores, "cost_train_seconds": 100.0 * (seed + 1)})
     for seed, miou, escape in ((0, 0.3, 0.5), (1, 0.4, 0.7)):
-        log_cell(tracker, "segformer", seed, {"test_miou": miou, "test_escape": escape, "loss": 0.5})
-    log_cell(tracker, "fcn", 0, {"test_miou": 0.45, "test_escape": 0.1})
-    log_cell(tracker, "fcn", 1, {"test_miou": 0.01}, status="FAILED")
-    log_cell(tracker, "fcn", 2, {"test_miou": 0.01}, status="KILLED")
-    log_cell(tracker, "fcn", 3, {"test_miou": 0.01}, status="RUNNING")
-    log_cell(tracker, "fcn", 4, {"loss": 0.01})
-    log_cell(tracker, "cadnet", 0, {"test_miou": 0.8}, scale=PAPER)
-    log_cell(tracker, "cadnet", 0, {"test_miou": 0.2}, digest="bbbb2222")
+        log_trial(tracker, "segformer", seed, {"test_miou": miou, "test_escape": escape, "loss": 0.5})
+    log_trial(tracker, "fcn", 0, {"test_miou": 0.45, "test_escape": 0.1})
+    log_trial(tracker, "fcn", 1, {"test_miou": 0.01}, status="FAILED")
+    log_trial(tracker, "fcn", 2, {"test_miou": 0.01}, status="KILLED")
+    log_trial(tracker, "fcn", 3, {"test_miou": 0.01}, status="RUNNING")
+    log_trial(tracker, "fcn", 4, {"loss": 0.01})
+    log_trial(tracker, "cadnet", 0, {"test_miou": 0.8}, scale=PAPER)
+    log_trial(tracker, "cadnet", 0, {"test_miou": 0.2}, digest="bbbb2222")
     parent = tracker.open_parent("invocation", EXPERIMENT)
     parent.log_metrics([("test_miou", 1.0, None)])
     return folder / "mlflow.db"
@@ -125,11 +125,11 @@ def test_what_does_not_count_is_counted(store: Path) -> None:
     assert "below three seeds a difference is no evidence" in text
 
 
-def test_plain_table_and_markdown_hold_the_same_cells(store: Path) -> None:
+def test_plain_table_and_markdown_hold_the_same_trials(store: Path) -> None:
     options = {"scale": SMALL, "digest": "aaaa", "store": str(store)}
     plain = compare(EXPERIMENT, ["miou", "loss"], **options).splitlines()
     line = next(line for line in plain if line.startswith("segformer"))
-    assert [cell.strip() for cell in line.split("  ") if cell.strip()] == [
+    assert [trial.strip() for trial in line.split("  ") if trial.strip()] == [
         "segformer", "2", "35.00 ± 7.07", "-25.00", "-25.00",
         "0.5000 ± 0.0000", "+0.2500", "+0.2500", "–", "–",
     ]  # fmt: skip
@@ -189,6 +189,6 @@ def test_the_searches_of_the_guide_are_understood_by_mlflow(store: Path) -> None
     assert found["tags.gpu != 'none'"] == 0
     assert found["attributes.status = 'FAILED'"] == 1
     assert (
-        found["tags.`cadnet.kind` = 'cell' and attributes.status = 'FINISHED' and tags.scale LIKE 'small%'"]
+        found["tags.`cadnet.kind` = 'trial' and attributes.status = 'FINISHED' and tags.scale LIKE 'small%'"]
         == 9
     )

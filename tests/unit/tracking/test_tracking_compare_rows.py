@@ -14,7 +14,7 @@ from cadnet.tracking.metric_names import full_name, is_ratio, lower_is_better
 
 
 def record(method: str, seed: int, value: float, time: int = 0, **more: object) -> RunRecord:
-    tags = {"cadnet.kind": "cell", "method": method, "seed": str(seed), "scale": "s"}
+    tags = {"cadnet.kind": "trial", "method": method, "seed": str(seed), "scale": "s"}
     run = RunRecord(f"{method}{seed}{time}", "", "FINISHED", time, metrics={"m": value}, tags=tags)
     return replace(run, **more)
 
@@ -35,7 +35,7 @@ def test_settings_are_rows_of_their_own_named_by_what_differs() -> None:
     assert block.rows[0].to_best == {"m": 5.0}
 
 
-def test_the_newest_run_of_a_cell_counts_in_any_order() -> None:
+def test_the_newest_run_of_a_trial_counts_in_any_order() -> None:
     runs = [record("a", 0, 1.0, time=1), record("a", 0, 3.0, time=3), record("a", 0, 2.0, time=2)]
     comparison = compare_runs(runs, ["m"])
     assert comparison.blocks[0].rows[0].spreads["m"] == (3.0, None, 1)
@@ -112,7 +112,7 @@ def test_a_narrow_terminal_breaks_between_columns_never_in_a_number(width: int) 
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
     drawn = plain.partition("mean ±")[0].splitlines()
     assert max(map(len, drawn)) <= width
-    for cell in ("12.34", "43.21", "199.05", "10,000", "deeplabv3plus"):
-        assert re.search(rf"(^| ){re.escape(cell)}( |$)", plain, re.MULTILINE), cell
+    for trial in ("12.34", "43.21", "199.05", "10,000", "deeplabv3plus"):
+        assert re.search(rf"(^| ){re.escape(trial)}( |$)", plain, re.MULTILINE), trial
     # Each part begins with the methods.
     assert plain.count("deeplabv3plus") == plain.count("───\n") + plain.count("── \n")

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from cadnet.config import MethodParams, Recipe, TrainParams
-from cadnet.tracking import Cell
+from cadnet.tracking import Trial
 from cadnet.tracking.cost import Cost, comparable_params, measure_cost, peak_process_memory
 from cadnet.types import SegOutput
 
@@ -51,7 +51,7 @@ def test_peak_memory_holds_what_was_allocated() -> None:
 def test_all_methods_have_the_same_comparable_settings() -> None:
     recipes = {
         "sgd": Recipe(optimizer="sgd", lr=0.01, reference_batch=16, weight_decay=5e-4, schedule="poly"),
-        "adamw": Recipe(optimizer="adamw", lr=0.004, weight_decay=0.01, schedule="onecycle"),
+        "adamw": Recipe(optimizer="adamw", lr=0.004, weight_decay=0.01, schedule="cosine"),
     }
     train = TrainParams(epochs=5, batch_size=8, crop=128, recipes=recipes)
     fcn = comparable_params(MethodParams(title="FCN", model="fcn", recipe="sgd"), train)
@@ -70,6 +70,6 @@ def test_all_methods_have_the_same_comparable_settings() -> None:
 
 
 def test_a_subset_is_a_tag_and_no_part_of_the_name() -> None:
-    cell = Cell("synlcd_line", "cadnet", 0, subset="line")
-    assert cell.tags()["subset"] == "line" and cell.name == "cadnet-synlcd_line-s0"
-    assert "subset" not in Cell("pku_pcb", "cadnet", 0).tags()
+    trial = Trial("synlcd_line", "cadnet", 0, subset="line")
+    assert trial.tags()["subset"] == "line" and trial.name == "cadnet-synlcd_line-s0"
+    assert "subset" not in Trial("pku_pcb", "cadnet", 0).tags()

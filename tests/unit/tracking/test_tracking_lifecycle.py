@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from cadnet.tracking import Cell, MlflowTracker, NullTracker, Terminated, TrackingError, run_scope
-from cadnet.tracking.cells import TAG_PARENT
+from cadnet.tracking import MlflowTracker, NullTracker, Terminated, TrackingError, Trial, run_scope
 from cadnet.tracking.processes import ProcessMark, process_start
 from cadnet.tracking.scope import status_of
+from cadnet.tracking.trials import TAG_PARENT
 
 EXPERIMENT = "cadnet/synlcd-mixed/supervised"
 
@@ -32,10 +32,10 @@ def dead_process() -> ProcessMark:
     return ProcessMark(ProcessMark.current().host, process.pid, start)
 
 
-def test_evaluate_continues_the_training_run(tracker: MlflowTracker, cell: Cell) -> None:
-    first = tracker.open_run(cell, "f1", stage="train")
+def test_evaluate_continues_the_training_run(tracker: MlflowTracker, trial: Trial) -> None:
+    first = tracker.open_run(trial, "f1", stage="train")
     first.finish("FINISHED", "train")
-    second = tracker.open_run(cell, "f1", stage="evaluate")
+    second = tracker.open_run(trial, "f1", stage="evaluate")
     assert (second.run_id, second.resumed) == (first.run_id, True)
     assert status(tracker, first.run_id) == "RUNNING"
     second.finish("FINISHED", "evaluate")
@@ -48,61 +48,61 @@ def test_evaluate_continues_the_training_run(tracker: MlflowTracker, cell: Cell)
     assert len(tracker.find_runs(EXPERIMENT)) == 1
 
 
-def test_other_fingerprint_is_another_run(tracker: MlflowTracker, cell: Cell) -> None:
+def test_other_fingerprint_is_another_run(tracker: MlflowTracker, trial: Trial) -> None:
     assert (
-        tracker.open_run(cell, "f1", stage="train").run_id
-        != tracker.open_run(cell, "f2", stage="train").run_id
+        tracker.open_run(trial, "f1", stage="train").run_id
+        != tracker.open_run(trial, "f2", stage="train").run_id
     )
     assert [run.tags["cadnet.fingerprint"] for run in tracker.find_runs(EXPERIMENT)] == ["f2", "f1"]
 
 
-def test_explicit_run_goes_before_the_fingerprint(tracker: MlflowTracker, cell: Cell) -> None:
-    first = tracker.open_run(cell, "f1", stage="train")
-    tracker.open_run(cell, "f2", stage="train")
-    assert tracker.open_run(cell, "f2", stage="train", run_id=first.run_id).run_id == first.run_id
+def test_explicit_run_goes_before_the_fingerprint(tracker: MlflowTracker, trial: Trial) -> None:
+    first = tracker.open_run(trial, "f1", stage="train")
+    tracker.open_run(trial, "f2", stage="train")
+    assert tracker.open_run(trial, "f2", stage="train", run_id=first.run_id).run_id == first.run_id
 
 
 @pytest.mark.parametrize("how", ["deleted", "unknown"])
-def test_run_that_is_gone_begins_anew(tracker: MlflowTracker, cell: Cell, how: str) -> None:
-    first = tracker.open_run(cell, "f1", stage="train")
+def test_run_that_is_gone_begins_anew(tracker: MlflowTracker, trial: Trial, how: str) -> None:
+    first = tracker.open_run(trial, "f1", stage="train")
     tracker.client.delete_run(first.run_id)
-    run = tracker.open_run(cell, "f1", stage="train", run_id=first.run_id if how == "deleted" else "0" * 32)
+    run = tracker.open_run(trial, "f1", stage="train", run_id=first.run_id if how == "deleted" else "0" * 32)
     assert not run.resumed
     assert run.run_id != first.run_id
 
 
-def test_restart_leaves_a_finished_run_alone(tracker: MlflowTracker, cell: Cell) -> None:
-    first = tracker.open_run(cell, "f1", stage="train")
-    assert tracker.open_run(cell, "f1", stage="train", restart=True).run_id == first.run_id
+def test_restart_leaves_a_finished_run_alone(tracker: MlflowTracker, trial: Trial) -> None:
+    first = tracker.open_run(trial, "f1", stage="train")
+    assert tracker.open_run(trial, "f1", stage="train", restart=True).run_id == first.run_id
     first.finish("FINISHED", "train")
-    second = tracker.open_run(cell, "f1", stage="train", restart=True)
+    second = tracker.open_run(trial, "f1", stage="train", restart=True)
     assert second.run_id != first.run_id
     assert first.tags()["cadnet.superseded_fingerprint"] == "f1"
-    assert tracker.open_run(cell, "f1", stage="evaluate").run_id == second.run_id
+    assert tracker.open_run(trial, "f1", stage="evaluate").run_id == second.run_id
     assert status(tracker, first.run_id) == "FINISHED"
 
 
-def test_deleted_experiment_comes_back(tracker: MlflowTracker, cell: Cell) -> None:
-    run = tracker.open_run(cell, "f1", stage="train")
+def test_deleted_experiment_comes_back(tracker: MlflowTracker, trial: Trial) -> None:
+    run = tracker.open_run(trial, "f1", stage="train")
     tracker.client.delete_experiment(tracker.client.get_run(run.run_id).info.experiment_id)
-    again = tracker.open_run(cell, "f2", stage="train")
+    again = tracker.open_run(trial, "f2", stage="train")
     assert tracker.client.get_run(again.run_id).info.status == "RUNNING"
 
 
-def test_cells_lie_beneath_one_parent_per_invocation(tracker: MlflowTracker, cell: Cell) -> None:
+def test_trials_lie_beneath_one_parent_per_invocation(tracker: MlflowTracker, trial: Trial) -> None:
     parent = tracker.open_parent("key1", EXPERIMENT)
     assert tracker.open_parent("key1", EXPERIMENT).run_id == parent.run_id
     assert tracker.open_parent("key2", EXPERIMENT).run_id != parent.run_id
-    children = [tracker.open_run(cell, f"f{index}", stage="train", parent=parent) for index in range(2)]
+    children = [tracker.open_run(trial, f"f{index}", stage="train", parent=parent) for index in range(2)]
     found = tracker.find_runs(EXPERIMENT, {TAG_PARENT: parent.run_id})
     assert {run.run_id for run in found} == {child.run_id for child in children}
     experiments = {tracker.client.get_run(run.run_id).info.experiment_id for run in [parent, *children]}
     assert len(experiments) == 1
 
 
-def test_parent_ends_with_its_last_cell_as_the_worst(tracker: MlflowTracker, cell: Cell) -> None:
+def test_parent_ends_with_its_last_trial_as_the_worst(tracker: MlflowTracker, trial: Trial) -> None:
     parent = tracker.open_parent("key", EXPERIMENT)
-    first, second, third = (tracker.open_run(cell, f"f{n}", stage="train", parent=parent) for n in range(3))
+    first, second, third = (tracker.open_run(trial, f"f{n}", stage="train", parent=parent) for n in range(3))
     first.finish("FAILED", "train")
     second.finish("KILLED", "train")
     tracker.settle_parent(parent)
@@ -110,25 +110,25 @@ def test_parent_ends_with_its_last_cell_as_the_worst(tracker: MlflowTracker, cel
     third.finish("FINISHED", "train")
     tracker.settle_parent(parent)
     assert status(tracker, parent.run_id) == "FAILED"
-    tracker.open_run(cell, "f0", stage="train", parent=parent).finish("FINISHED", "train")
+    tracker.open_run(trial, "f0", stage="train", parent=parent).finish("FINISHED", "train")
     tracker.settle_parent(parent)
     assert status(tracker, parent.run_id) == "KILLED"
-    tracker.open_run(cell, "f1", stage="train", parent=parent).finish("FINISHED", "train")
+    tracker.open_run(trial, "f1", stage="train", parent=parent).finish("FINISHED", "train")
     tracker.settle_parent(parent)
     assert status(tracker, parent.run_id) == "FINISHED"
 
 
-def test_scope_finishes_run_and_parent(tracker: MlflowTracker, cell: Cell) -> None:
+def test_scope_finishes_run_and_parent(tracker: MlflowTracker, trial: Trial) -> None:
     parent = tracker.open_parent("key", EXPERIMENT)
-    run = tracker.open_run(cell, "f1", stage="train", parent=parent)
+    run = tracker.open_run(trial, "f1", stage="train", parent=parent)
     with run_scope(run, stage="train", tracker=tracker, parent=parent) as inside:
         assert inside is run
         assert status(tracker, run.run_id) == "RUNNING"
     assert (status(tracker, run.run_id), status(tracker, parent.run_id)) == ("FINISHED", "FINISHED")
 
 
-def test_failure_is_marked_with_its_error(tracker: MlflowTracker, cell: Cell, tmp_path: Path) -> None:
-    run = tracker.open_run(cell, "f1", stage="train")
+def test_failure_is_marked_with_its_error(tracker: MlflowTracker, trial: Trial, tmp_path: Path) -> None:
+    run = tracker.open_run(trial, "f1", stage="train")
     with pytest.raises(ValueError, match="loss exploded"), run_scope(run, stage="train"):
         raise ValueError("loss exploded")
     assert status(tracker, run.run_id) == "FAILED"
@@ -136,15 +136,15 @@ def test_failure_is_marked_with_its_error(tracker: MlflowTracker, cell: Cell, tm
     assert run.tags()["cadnet.stage.train"] == "FAILED"
     text = run.download("errors/train.txt", tmp_path).read_text()
     assert 'raise ValueError("loss exploded")' in text
-    again = tracker.open_run(cell, "f1", stage="train")
+    again = tracker.open_run(trial, "f1", stage="train")
     assert again.run_id == run.run_id
     assert "cadnet.error" not in again.tags()
 
 
 def test_store_that_fails_too_does_not_hide_the_error(
-    tracker: MlflowTracker, cell: Cell, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tracker: MlflowTracker, trial: Trial, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run = tracker.open_run(cell, "f1", stage="train")
+    run = tracker.open_run(trial, "f1", stage="train")
 
     def away(*_: object, **__: object) -> None:
         raise ConnectionError("gone")
@@ -156,9 +156,9 @@ def test_store_that_fails_too_does_not_hide_the_error(
     assert "could not be marked FAILED" in caplog.text
 
 
-def test_sigterm_marks_killed(tracker: MlflowTracker, cell: Cell) -> None:
+def test_sigterm_marks_killed(tracker: MlflowTracker, trial: Trial) -> None:
     parent = tracker.open_parent("key", EXPERIMENT)
-    run = tracker.open_run(cell, "f1", stage="train", parent=parent)
+    run = tracker.open_run(trial, "f1", stage="train", parent=parent)
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Terminated) as caught, run_scope(run, stage="train", tracker=tracker, parent=parent):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -182,8 +182,8 @@ def test_process_ends_as_a_shell_expects_of_sigterm() -> None:
     assert process.returncode == 143
 
 
-def test_scope_works_outside_the_main_thread(tracker: MlflowTracker, cell: Cell) -> None:
-    run = tracker.open_run(cell, "f1", stage="train")
+def test_scope_works_outside_the_main_thread(tracker: MlflowTracker, trial: Trial) -> None:
+    run = tracker.open_run(trial, "f1", stage="train")
 
     def work() -> None:
         with run_scope(run, stage="train"):
@@ -213,7 +213,7 @@ def test_status_of_every_way_to_end() -> None:
     assert [status_of(error) for error, _ in cases] == [expected for _, expected in cases]
 
 
-def test_sweep_kills_only_runs_of_dead_processes(tracker: MlflowTracker, cell: Cell) -> None:
+def test_sweep_kills_only_runs_of_dead_processes(tracker: MlflowTracker, trial: Trial) -> None:
     dead = dead_process()
     own = ProcessMark.current()
     parent = tracker.open_parent("key", EXPERIMENT)
@@ -223,10 +223,10 @@ def test_sweep_kills_only_runs_of_dead_processes(tracker: MlflowTracker, cell: C
         "reused": ProcessMark(own.host, own.pid, "another start"),
         "elsewhere": ProcessMark("another-host", dead.pid, dead.start),
     }
-    runs = {name: tracker.open_run(cell, name, stage="train", parent=parent) for name in marks}
+    runs = {name: tracker.open_run(trial, name, stage="train", parent=parent) for name in marks}
     for name, run in runs.items():
         run.set_tags(marks[name].tags())
-    runs["done"] = tracker.open_run(cell, "done", stage="train", parent=parent)
+    runs["done"] = tracker.open_run(trial, "done", stage="train", parent=parent)
     runs["done"].set_tags(dead.tags())
     runs["done"].finish("FINISHED")
     parent.set_tags(dead.tags())
@@ -240,7 +240,7 @@ def test_sweep_kills_only_runs_of_dead_processes(tracker: MlflowTracker, cell: C
         "elsewhere": "RUNNING",
         "done": "FINISHED",
     }
-    # Two cells still run, so the parent does.
+    # Two trials still run, so the parent does.
     assert status(tracker, parent.run_id) == "RUNNING"
     runs["alive"].finish("FINISHED")
     runs["elsewhere"].finish("FINISHED")
@@ -265,10 +265,10 @@ def test_unknown_run_and_quotes_are_refused(tracker: MlflowTracker) -> None:
     assert tracker.find_runs("cadnet/nothing/here") == []
 
 
-def test_tracking_switched_off_runs_the_same_code(cell: Cell, tmp_path: Path) -> None:
+def test_tracking_switched_off_runs_the_same_code(trial: Trial, tmp_path: Path) -> None:
     tracker = NullTracker()
     parent = tracker.open_parent("key", EXPERIMENT)
-    run = tracker.open_run(cell, "f1", stage="train", parent=parent)
+    run = tracker.open_run(trial, "f1", stage="train", parent=parent)
     with run_scope(run, stage="train", tracker=tracker, parent=parent):
         run.log_metrics([("loss", 1.0, 0)])
     assert tracker.find_runs(EXPERIMENT) == tracker.sweep_stale() == []

@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from cadnet.files import file_digest, read_json, write_json
-from cadnet.tracking import Cell, MlflowTracker, TrackingError, fetch_model, log_model
+from cadnet.tracking import MlflowTracker, TrackingError, Trial, fetch_model, log_model
 
 
 @pytest.fixture
@@ -21,9 +21,9 @@ def model(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_model_comes_back(
-    tracker: MlflowTracker, cell: Cell, model: tuple[Path, Path], tmp_path: Path
+    tracker: MlflowTracker, trial: Trial, model: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    run = tracker.open_run(cell, "f1", stage="train")
+    run = tracker.open_run(trial, "f1", stage="train")
     digest = log_model(run, *model)
     assert digest == file_digest(model[0]) == run.tags()["cadnet.model_sha256"]
     folder = fetch_model(tracker, run.run_id, tmp_path / "out")
@@ -36,9 +36,9 @@ def test_model_comes_back(
 
 
 def test_exchanged_weights_are_noticed(
-    tracker: MlflowTracker, cell: Cell, model: tuple[Path, Path], tmp_path: Path, project: Path
+    tracker: MlflowTracker, trial: Trial, model: tuple[Path, Path], tmp_path: Path, project: Path
 ) -> None:
-    run = tracker.open_run(cell, "f1", stage="train")
+    run = tracker.open_run(trial, "f1", stage="train")
     log_model(run, *model)
     (stored,) = project.glob("mlruns/**/weights.safetensors")
     save_file({"w": np.zeros(6, dtype=np.float32)}, stored)
@@ -47,9 +47,9 @@ def test_exchanged_weights_are_noticed(
 
 
 def test_bad_model_files_are_refused(
-    tracker: MlflowTracker, cell: Cell, model: tuple[Path, Path], tmp_path: Path
+    tracker: MlflowTracker, trial: Trial, model: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    run = tracker.open_run(cell, "f1", stage="train")
+    run = tracker.open_run(trial, "f1", stage="train")
     weights, description = model
     with pytest.raises(FileNotFoundError, match=r"absent\.safetensors"):
         log_model(run, tmp_path / "absent.safetensors", description)

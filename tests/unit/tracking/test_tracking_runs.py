@@ -11,7 +11,7 @@ import pytest
 import yaml
 from matplotlib.figure import Figure
 
-from cadnet.tracking import Cell, MlflowTracker, Provenance, TrackingError, metric_points
+from cadnet.tracking import MlflowTracker, Provenance, TrackingError, Trial, metric_points
 from cadnet.tracking.mlflow_run import clean_key
 
 PROVENANCE = Provenance(
@@ -26,17 +26,17 @@ def history(tracker: MlflowTracker, run_id: str, name: str) -> list[tuple[int, f
     return sorted((item.step, item.value) for item in tracker.client.get_metric_history(run_id, name))
 
 
-def test_names_and_tags_make_the_page_readable(tracker: MlflowTracker, cell: Cell) -> None:
-    run = tracker.open_run(cell, "f1", stage="train", provenance=PROVENANCE, tags={"note": "first"})
+def test_names_and_tags_make_the_page_readable(tracker: MlflowTracker, trial: Trial) -> None:
+    run = tracker.open_run(trial, "f1", stage="train", provenance=PROVENANCE, tags={"note": "first"})
     entity = tracker.client.get_run(run.run_id)
     experiment = tracker.client.get_experiment(entity.info.experiment_id)
     assert experiment.name == "cadnet/synlcd-mixed/supervised"
     assert entity.info.run_name == "cadnet-synlcd-mixed-s0-0123456"
     assert entity.info.status == "RUNNING"
     expected = {
-        "cadnet.cell": "cadnet-synlcd-mixed-s0",
+        "cadnet.trial": "cadnet-synlcd-mixed-s0",
         "cadnet.fingerprint": "f1",
-        "cadnet.kind": "cell",
+        "cadnet.kind": "trial",
         "cadnet.commit.train": PROVENANCE.commit,
         "mlflow.source.git.commit": PROVENANCE.commit,
         "mlflow.source.name": "cadnet train",
@@ -54,18 +54,18 @@ def test_names_and_tags_make_the_page_readable(tracker: MlflowTracker, cell: Cel
     assert expected.items() <= entity.data.tags.items()
 
 
-def test_variant_tells_cells_apart() -> None:
-    cell = Cell("synlcd", "uaps", 3, task="semi", variant="label10")
-    assert cell.name == "uaps-synlcd-label10-s3"
-    assert cell.run_name(None) == "uaps-synlcd-label10-s3-nogit"
-    assert cell.tags()["variant"] == "label10"
-    assert "scale" not in cell.tags()
+def test_variant_tells_trials_apart() -> None:
+    trial = Trial("synlcd", "uaps", 3, task="semi", variant="label10")
+    assert trial.name == "uaps-synlcd-label10-s3"
+    assert trial.run_name(None) == "uaps-synlcd-label10-s3-nogit"
+    assert trial.tags()["variant"] == "label10"
+    assert "scale" not in trial.tags()
 
 
 def test_nested_params_are_flat_and_whole_in_the_artifact(
-    tracker: MlflowTracker, cell: Cell, tmp_path: Path
+    tracker: MlflowTracker, trial: Trial, tmp_path: Path
 ) -> None:
-    run = tracker.open_run(cell, "f1", stage="train")
+    run = tracker.open_run(trial, "f1", stage="train")
     params = {"train": {"epochs": 3, "lr": 1e-3, "sizes": (1, 2)}, "notes": "é" * 9000, "none": None}
     run.log_params(params)
     logged = tracker.client.get_run(run.run_id).data.params
@@ -79,34 +79,34 @@ def test_nested_params_are_flat_and_whole_in_the_artifact(
     assert artifact == {**params, "train": {**params["train"], "sizes": [1, 2]}}
 
 
-def test_more_params_than_one_batch(tracker: MlflowTracker, cell: Cell) -> None:
-    run = tracker.open_run(cell, "f1", stage="train")
+def test_more_params_than_one_batch(tracker: MlflowTracker, trial: Trial) -> None:
+    run = tracker.open_run(trial, "f1", stage="train")
     run.log_params({f"p{index}": index for index in range(250)})
     assert len(tracker.client.get_run(run.run_id).data.params) == 250
 
 
 def test_param_of_a_resumed_run_is_kept(
-    tracker: MlflowTracker, cell: Cell, caplog: pytest.LogCaptureFixture
+    tracker: MlflowTracker, trial: Trial, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tracker.open_run(cell, "f1", stage="train").log_params({"lr": 0.1, "epochs": 2})
-    run = tracker.open_run(cell, "f1", stage="evaluate")
+    tracker.open_run(trial, "f1", stage="train").log_params({"lr": 0.1, "epochs": 2})
+    run = tracker.open_run(trial, "f1", stage="evaluate")
     run.log_params({"lr": 0.2, "epochs": 2, "batch": 16})
     assert tracker.client.get_run(run.run_id).data.params == {"lr": "0.1", "epochs": "2", "batch": "16"}
     assert "param lr" in caplog.text
     assert "param epochs" not in caplog.text
 
 
-def test_metrics_beyond_one_batch_keep_their_steps(tracker: MlflowTracker, cell: Cell) -> None:
-    run = tracker.open_run(cell, "f1", stage="train")
+def test_metrics_beyond_one_batch_keep_their_steps(tracker: MlflowTracker, trial: Trial) -> None:
+    run = tracker.open_run(trial, "f1", stage="train")
     run.log_metrics([("loss", 1.0 / (step + 1), step) for step in range(2500)])
     assert history(tracker, run.run_id, "loss") == [(step, 1.0 / (step + 1)) for step in range(2500)]
 
 
-def test_resumed_training_repeats_no_step(tracker: MlflowTracker, cell: Cell) -> None:
-    first = tracker.open_run(cell, "f1", stage="train")
+def test_resumed_training_repeats_no_step(tracker: MlflowTracker, trial: Trial) -> None:
+    first = tracker.open_run(trial, "f1", stage="train")
     for epoch in range(4):
         first.log_metrics(metric_points({"loss": 4.0 - epoch, "lr": 0.1}, epoch))
-    second = tracker.open_run(cell, "f1", stage="train")
+    second = tracker.open_run(trial, "f1", stage="train")
     assert second.resumed
     assert second.run_id == first.run_id
     for epoch in range(2, 6):
@@ -122,18 +122,18 @@ def test_resumed_training_repeats_no_step(tracker: MlflowTracker, cell: Cell) ->
     assert history(tracker, first.run_id, "val") == [(step, 1.0) for step in range(2, 6)]
 
 
-def test_result_scored_again_replaces_the_former(tracker: MlflowTracker, cell: Cell) -> None:
-    tracker.open_run(cell, "f1", stage="evaluate").log_metrics([("test/miou", 0.5, None)])
-    tracker.open_run(cell, "f1", stage="evaluate").log_metrics([("test/miou", 0.5, None)])
-    run = tracker.open_run(cell, "f1", stage="evaluate")
+def test_result_scored_again_replaces_the_former(tracker: MlflowTracker, trial: Trial) -> None:
+    tracker.open_run(trial, "f1", stage="evaluate").log_metrics([("test/miou", 0.5, None)])
+    tracker.open_run(trial, "f1", stage="evaluate").log_metrics([("test/miou", 0.5, None)])
+    run = tracker.open_run(trial, "f1", stage="evaluate")
     assert history(tracker, run.run_id, "test/miou") == [(0, 0.5)]
     run.log_metrics([("test/miou", 0.4, None)])
     assert tracker.client.get_run(run.run_id).data.metrics["test/miou"] == 0.4
     assert len(history(tracker, run.run_id, "test/miou")) == 2
 
 
-def test_values_that_are_not_finite_are_left_out_and_noted(tracker: MlflowTracker, cell: Cell) -> None:
-    run = tracker.open_run(cell, "f1", stage="train")
+def test_values_that_are_not_finite_are_left_out_and_noted(tracker: MlflowTracker, trial: Trial) -> None:
+    run = tracker.open_run(trial, "f1", stage="train")
     nan, infinite = float("nan"), float("inf")
     run.log_metrics([("loss", 1.0, 0), ("loss", nan, 1), ("iou", -infinite, None)])
     run.log_metrics([("loss", 0.5, 2)])
@@ -143,18 +143,18 @@ def test_values_that_are_not_finite_are_left_out_and_noted(tracker: MlflowTracke
     assert entity.data.tags["cadnet.not_finite"] == "loss@1=nan, iou=-inf"
 
 
-def test_names_mlflow_refuses_are_cleaned(tracker: MlflowTracker, cell: Cell) -> None:
+def test_names_mlflow_refuses_are_cleaned(tracker: MlflowTracker, trial: Trial) -> None:
     assert clean_key("IoU(line)=é") == "IoU_line___"
     assert clean_key("test/per class: a-b.c_d") == "test/per class: a-b.c_d"
-    run = tracker.open_run(cell, "f1", stage="train")
+    run = tracker.open_run(trial, "f1", stage="train")
     run.log_metrics([("IoU(line)", 0.25, None)])
     assert tracker.client.get_run(run.run_id).data.metrics == {"IoU_line_": 0.25}
 
 
 def test_metrics_wait_for_a_store_that_is_away(
-    tracker: MlflowTracker, cell: Cell, monkeypatch: pytest.MonkeyPatch
+    tracker: MlflowTracker, trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = tracker.open_run(cell, "f1", stage="train")
+    run = tracker.open_run(trial, "f1", stage="train")
 
     def away(*_: object, **__: object) -> None:
         raise ConnectionError("gone")
@@ -173,11 +173,11 @@ def test_metrics_wait_for_a_store_that_is_away(
 
 
 def test_locked_database_is_tried_again(
-    tracker: MlflowTracker, cell: Cell, monkeypatch: pytest.MonkeyPatch
+    tracker: MlflowTracker, trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mlflow.exceptions import MlflowException
 
-    run = tracker.open_run(cell, "f1", stage="train")
+    run = tracker.open_run(trial, "f1", stage="train")
     real, failures = tracker.client.log_batch, iter([True, True])
 
     def flaky(*args: object, **kwargs: object) -> object:
@@ -191,11 +191,11 @@ def test_locked_database_is_tried_again(
 
 
 def test_table_is_replaced_and_listed_once(
-    tracker: MlflowTracker, cell: Cell, monkeypatch: pytest.MonkeyPatch
+    tracker: MlflowTracker, trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # load_table searches the store of MLflow's global interface.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracker.store.uri)
-    run = tracker.open_run(cell, "f1", stage="evaluate")
+    run = tracker.open_run(trial, "f1", stage="evaluate")
     run.log_table(pd.DataFrame({"old": [1]}), "tables/classes.json")
     run.log_table(pd.DataFrame({"class": ["line", "abpt"], "iou": [0.5, np.nan]}), "tables/classes.json")
     run.log_table(pd.DataFrame({"n": [1]}), "tables/other.json")
@@ -211,8 +211,8 @@ def test_table_is_replaced_and_listed_once(
         run.log_table(pd.DataFrame(), "tables/classes.csv")
 
 
-def test_figures_and_files(tracker: MlflowTracker, cell: Cell, tmp_path: Path) -> None:
-    run = tracker.open_run(cell, "f1", stage="evaluate")
+def test_figures_and_files(tracker: MlflowTracker, trial: Trial, tmp_path: Path) -> None:
+    run = tracker.open_run(trial, "f1", stage="evaluate")
     figure = Figure(figsize=(1, 1))
     figure.subplots().plot([0, 1])
     run.log_figure(figure, "plots/curve.png")
@@ -233,8 +233,8 @@ def test_figures_and_files(tracker: MlflowTracker, cell: Cell, tmp_path: Path) -
         run.log_artifacts(tmp_path / "nowhere")
 
 
-def test_dataset_is_an_input_with_its_whole_digest(tracker: MlflowTracker, cell: Cell) -> None:
-    run = tracker.open_run(cell, "f1", stage="train")
+def test_dataset_is_an_input_with_its_whole_digest(tracker: MlflowTracker, trial: Trial) -> None:
+    run = tracker.open_run(trial, "f1", stage="train")
     digest = "ab" * 32
     for _ in range(2):
         run.log_dataset("synlcd-mixed", digest, "datasets/synlcd-mixed")
@@ -245,14 +245,14 @@ def test_dataset_is_an_input_with_its_whole_digest(tracker: MlflowTracker, cell:
     assert run.tags()["cadnet.dataset_digest.synlcd-mixed"] == digest
 
 
-def test_long_tag_is_cut(tracker: MlflowTracker, cell: Cell) -> None:
-    run = tracker.open_run(cell, "f1", stage="train")
+def test_long_tag_is_cut(tracker: MlflowTracker, trial: Trial) -> None:
+    run = tracker.open_run(trial, "f1", stage="train")
     run.set_tags({"long": "x" * 9000})
     assert run.tags()["long"] == "x" * 7999 + "…"
 
 
-def test_environment_is_an_artifact(tracker: MlflowTracker, cell: Cell, tmp_path: Path) -> None:
-    run = tracker.open_run(cell, "f1", stage="train")
+def test_environment_is_an_artifact(tracker: MlflowTracker, trial: Trial, tmp_path: Path) -> None:
+    run = tracker.open_run(trial, "f1", stage="train")
     run.log_environment(PROVENANCE, "environment/train.json")
     path = run.download("environment/train.json", tmp_path)
     assert json.loads(path.read_text()) == PROVENANCE.environment

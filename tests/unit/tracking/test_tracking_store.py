@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cadnet.tracking import Cell, MlflowTracker, NullTracker, TrackingError, open_tracker
+from cadnet.tracking import MlflowTracker, NullTracker, TrackingError, Trial, open_tracker
 from cadnet.tracking import store as store_module
 from cadnet.tracking.store import connect, resolve_store
 
@@ -94,8 +94,8 @@ def test_lock_held_too_long_is_an_error(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("keep", [False, True], ids=["moved", "copied"])
-def test_moved_project_keeps_its_artifacts(project: Path, cell: Cell, tmp_path: Path, keep: bool) -> None:
-    before = open_tracker(project).open_run(cell, "f1", stage="train")
+def test_moved_project_keeps_its_artifacts(project: Path, trial: Trial, tmp_path: Path, keep: bool) -> None:
+    before = open_tracker(project).open_run(trial, "f1", stage="train")
     before.log_text("from before", "note.txt")
     before.finish("FINISHED")
     moved = tmp_path / "a new place, 100%"
@@ -105,16 +105,16 @@ def test_moved_project_keeps_its_artifacts(project: Path, cell: Cell, tmp_path: 
         project.rename(moved)
     tracker = open_tracker(moved)
     assert isinstance(tracker, MlflowTracker)
-    record = tracker.find_runs(cell.experiment)[0]
+    record = tracker.find_runs(trial.experiment)[0]
     assert tracker.find_run(record.run_id).download("note.txt", tmp_path / "out").read_text() == "from before"
-    after = tracker.open_run(cell, "f2", stage="train")
+    after = tracker.open_run(trial, "f2", stage="train")
     after.log_text("from after", "note.txt")
-    folder = moved / "mlruns" / cell.experiment
+    folder = moved / "mlruns" / trial.experiment
     assert {path.name for path in folder.iterdir()} == {before.run_id, after.run_id}
     assert (folder / after.run_id / "artifacts" / "note.txt").read_text() == "from after"
     assert (project / "mlruns").exists() == keep
     if keep:
-        assert {path.name for path in (project / "mlruns" / cell.experiment).iterdir()} == {before.run_id}
+        assert {path.name for path in (project / "mlruns" / trial.experiment).iterdir()} == {before.run_id}
 
 
 def test_artifact_folder_of_another_server_is_left_alone(project: Path, tmp_path: Path) -> None:
@@ -136,8 +136,8 @@ def test_nothing_happens_at_import() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-def test_two_folders_have_two_stores(make_project: Callable[[str], Path], cell: Cell) -> None:
+def test_two_folders_have_two_stores(make_project: Callable[[str], Path], trial: Trial) -> None:
     first, second = open_tracker(make_project("one")), open_tracker(make_project("two"))
-    first.open_run(cell, "f1", stage="train")
-    assert len(first.find_runs(cell.experiment)) == 1
-    assert second.find_runs(cell.experiment) == []
+    first.open_run(trial, "f1", stage="train")
+    assert len(first.find_runs(trial.experiment)) == 1
+    assert second.find_runs(trial.experiment) == []

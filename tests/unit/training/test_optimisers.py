@@ -26,8 +26,8 @@ def test_poly_by_hand() -> None:
     assert values == pytest.approx([1 / 3, 2 / 3, 1.0, 0.25, (1 / 8) ** 2])
 
 
-def test_onecycle_by_hand() -> None:
-    r = recipe(schedule="onecycle")
+def test_cosine_by_hand() -> None:
+    r = recipe(schedule="cosine")
     assert [lr_factor(r, step, 4) for step in range(5)] == pytest.approx([1, 0.8535534, 0.5, 0.1464466, 0])
 
 

@@ -1,4 +1,4 @@
-"""Names of the grids' cells and of the files that each stage reads and writes."""
+"""Names of the grids' trials and of the files that each stage reads and writes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 
 from cadnet.config import ProjectParams
-from cadnet.tracking.cells import Cell
+from cadnet.tracking.trials import Trial
 
 PARAMS = Path("params.yaml")
 CACHE = Path("cache")
@@ -55,12 +55,12 @@ VERDICT = "summary.json"
 
 
 @dataclass(frozen=True)
-class CellName:
-    """One cell of a grid: what was trained on what with which seed, and what it is scored on.
+class TrialName:
+    """One trial of a grid: what was trained on what with which seed, and what it is scored on.
 
-    ``test`` names the dataset whose test split scores the cell, where that is a cross-test; "" is its own.
-    ``fraction`` is the labelled share of the training samples, in (0, 1], that the cell of the few-label grid
-    is fine-tuned with; 0 is the network as it comes from pretraining, None is a cell of another grid.
+    ``test`` names the dataset whose test split scores the trial, where that is a cross-test; "" is its own.
+    ``fraction`` is the labelled share of the training samples, in (0, 1], that the trial of the few-label
+    grid is fine-tuned with; 0 is the network as it comes from pretraining, None is a trial of another grid.
     """
 
     dataset: str
@@ -89,7 +89,7 @@ class CellName:
 
     @property
     def test_dataset(self) -> str:
-        """The dataset whose test split scores the cell."""
+        """The dataset whose test split scores the trial."""
         return self.test or self.dataset
 
     @property
@@ -118,36 +118,36 @@ class CellName:
         return REPORTS / "evaluation" / self.scored_path
 
 
-def cells(params: ProjectParams) -> list[CellName]:
-    """Return the cells of the main grid, in order."""
-    return [CellName(*names) for names in params.run.cells]
+def trials(params: ProjectParams) -> list[TrialName]:
+    """Return the trials of the main grid, in order."""
+    return [TrialName(*names) for names in params.run.trials]
 
 
-def ablation_cells(params: ProjectParams) -> list[CellName]:
-    """Return the cells of the ablation, without the complete method, which is of the main grid."""
-    return [CellName(*names) for names in params.ablation.cells]
+def ablation_trials(params: ProjectParams) -> list[TrialName]:
+    """Return the trials of the ablation, without the complete method, which is of the main grid."""
+    return [TrialName(*names) for names in params.ablation.trials]
 
 
-def cross_cells(params: ProjectParams) -> list[CellName]:
+def cross_trials(params: ProjectParams) -> list[TrialName]:
     """Return the cross-tests: each training of the grid scored on each of its datasets, its own too."""
     grid = params.cross
     return [
-        CellName(dataset, method, seed, test)
+        TrialName(dataset, method, seed, test)
         for dataset, test, method, seed in product(grid.datasets, grid.datasets, grid.methods, grid.seeds)
     ]
 
 
-def semi_cells(params: ProjectParams) -> list[CellName]:
-    """Return the cells of the few-label grid, each method's pretrained network before its fine-tuned ones."""
+def semi_trials(params: ProjectParams) -> list[TrialName]:
+    """Return the trials of the few-label grid, a method's pretrained network before its fine-tuned ones."""
     return [
-        CellName(dataset, method, seed, fraction=fraction)
-        for dataset, method, fraction, seed in params.semi.cells
+        TrialName(dataset, method, seed, fraction=fraction)
+        for dataset, method, fraction, seed in params.semi.trials
     ]
 
 
-def trained_on(cell: CellName, params: ProjectParams) -> str:
-    """Name of the dataset the cell learns from; a pretrained network of the few-label grid has another."""
-    return params.semi.pretrain if cell.fraction == 0 else cell.dataset
+def trained_on(trial: TrialName, params: ProjectParams) -> str:
+    """Name of the dataset the trial learns from; a pretrained network of the few-label grid has another."""
+    return params.semi.pretrain if trial.fraction == 0 else trial.dataset
 
 
 def share_text(fraction: float) -> str:
@@ -155,20 +155,20 @@ def share_text(fraction: float) -> str:
     return str(float(fraction)) if fraction else "0"
 
 
-def training_stage(cell: CellName, params: ProjectParams) -> str:
-    """Name of the DVC stage that trains the cell."""
-    if cell.fraction is not None:
-        share = f"-{share_text(cell.fraction)}" if cell.fraction else ""
-        return f"{'finetune' if share else 'pretrain'}@{cell.method}{share}-{cell.seed}"
-    grid = _grid(cell, params)
+def training_stage(trial: TrialName, params: ProjectParams) -> str:
+    """Name of the DVC stage that trains the trial."""
+    if trial.fraction is not None:
+        share = f"-{share_text(trial.fraction)}" if trial.fraction else ""
+        return f"{'finetune' if share else 'pretrain'}@{trial.method}{share}-{trial.seed}"
+    grid = _grid(trial, params)
     suffix = "" if grid == "run" else f"-{grid}"
-    return f"train{suffix}@{cell.dataset}-{cell.method}-{cell.seed}"
+    return f"train{suffix}@{trial.dataset}-{trial.method}-{trial.seed}"
 
 
-def _grid(cell: CellName, params: ProjectParams) -> str:
-    """The supervised grid that trains the cell; the main one for a cell that none has, run by hand."""
-    own = (cell.dataset, cell.method, cell.seed)
-    return next((name for name, grid in params.grids.items() if own in grid.cells), "run")
+def _grid(trial: TrialName, params: ProjectParams) -> str:
+    """The supervised grid that trains the trial; the main one for a trial that none has, run by hand."""
+    own = (trial.dataset, trial.method, trial.seed)
+    return next((name for name, grid in params.grids.items() if own in grid.trials), "run")
 
 
 def validation_stage(dataset: str) -> str:
@@ -176,21 +176,21 @@ def validation_stage(dataset: str) -> str:
     return f"validate@{dataset}"
 
 
-def tracked(cell: CellName, params: ProjectParams) -> Cell:
-    """The cell as the tracking store names it.
+def tracked(trial: TrialName, params: ProjectParams) -> Trial:
+    """The trial as the tracking store names it.
 
     A cross-test is an experiment of the dataset it is scored on, its variant says what it was trained on. In
     the few-label grid the variant is the labelled share in %: ``label5``.
     """
-    dataset = cell.test_dataset
+    dataset = trial.test_dataset
     subset = str(getattr(params.datasets.get(dataset), "subset", ""))
-    if cell.test:
-        task, variant = "cross", f"from-{cell.dataset}"
-    elif cell.fraction is not None:
-        task, variant = "semi", f"label{100 * cell.fraction:g}"
+    if trial.test:
+        task, variant = "cross", f"from-{trial.dataset}"
+    elif trial.fraction is not None:
+        task, variant = "semi", f"label{100 * trial.fraction:g}"
     else:
-        task = "ablation" if _grid(cell, params) == "ablation" else "supervised"
+        task = "ablation" if _grid(trial, params) == "ablation" else "supervised"
         variant = ""
-    return Cell(
-        dataset, cell.method, cell.seed, task=task, scale=params.run.scale, variant=variant, subset=subset
+    return Trial(
+        dataset, trial.method, trial.seed, task=task, scale=params.run.scale, variant=variant, subset=subset
     )

@@ -1,4 +1,4 @@
-"""Registration of one pair, as the preparers record it."""
+"""Alignment of one pair, as the preparers record it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cadnet.config import RegistrationParams
-from cadnet.registration import Registration, align, register
+from cadnet.alignment import Alignment, align, estimate_alignment
+from cadnet.config import AlignmentParams
 from cadnet.writing.problems import shown
 
 
@@ -19,17 +19,17 @@ class Placed(NamedTuple):
     columns: dict[str, Any]
 
 
-def place(image: np.ndarray, mask: np.ndarray, reference: np.ndarray, params: RegistrationParams) -> Placed:
-    """Register an image and its mask to the reference and resample them.
+def place(image: np.ndarray, mask: np.ndarray, reference: np.ndarray, params: AlignmentParams) -> Placed:
+    """Align an image and its mask to the reference and resample them.
 
-    When the registration is not accepted they stay where they are: ``registered`` is False, and where the
+    When the alignment is not accepted they stay where they are: ``aligned`` is False, and where the
     sizes differ the image is cut, or completed by the reference's pixels with 255 in the mask. With the model
     "off" nothing is done, and there are no columns.
     """
     if params.model == "off":
         return Placed(image, mask, {})
-    found = register(image, reference, params)
-    columns = registration_columns(found)
+    found = estimate_alignment(image, reference, params)
+    columns = alignment_columns(found)
     if not found.accepted:
         if image.shape == reference.shape:
             return Placed(image, mask, columns)
@@ -39,22 +39,22 @@ def place(image: np.ndarray, mask: np.ndarray, reference: np.ndarray, params: Re
     return Placed(aligned.image, aligned.mask, columns)
 
 
-def registration_columns(found: Registration | None) -> dict[str, Any]:
-    """Return the manifest columns ``registered, registration, residual, confidence``; none for None."""
+def alignment_columns(found: Alignment | None) -> dict[str, Any]:
+    """Return the manifest columns ``aligned, alignment, residual, confidence``; none for None."""
     if found is None:
         return {}
     return {
-        "registered": found.accepted,
-        "registration": found.method,
+        "aligned": found.accepted,
+        "alignment": found.method,
         "residual": round(found.residual, 3),
         "confidence": round(found.confidence, 4),
     }
 
 
 def failures_note(rows: list[dict[str, Any]]) -> list[str]:
-    """Return a sentence that lists the samples whose registration was not accepted; none when all were."""
-    failed = [str(row["sample_id"]) for row in rows if row.get("registered") is False]
+    """Return a sentence that lists the samples whose alignment was not accepted; none when all were."""
+    failed = [str(row["sample_id"]) for row in rows if row.get("aligned") is False]
     if not failed:
         return []
     names = shown(failed, 20)
-    return [f"{len(failed)} of {len(rows)} samples could not be registered and are kept as they are: {names}"]
+    return [f"{len(failed)} of {len(rows)} samples could not be aligned and are kept as they are: {names}"]

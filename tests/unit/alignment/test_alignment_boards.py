@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from registration_fakes import MARGIN, apart, motion, photograph, reference_of, spoil
+from alignment_fakes import MARGIN, apart, motion, photograph, reference_of, spoil
 
-from cadnet.config import RegistrationParams
+from cadnet.alignment import estimate_alignment
+from cadnet.config import AlignmentParams
 from cadnet.images import read_image
-from cadnet.registration import register
 from tests.samples import sample
 
 SIDE = 512 + 2 * MARGIN
@@ -33,15 +33,15 @@ def test_known_motions_of_a_photograph_with_defects(boards, clean, seed):
     window = slice(y, y + SIDE), slice(x, x + SIDE)
     truth = motion(*rng.uniform(-30, 30, 2), rng.uniform(-5, 5), 512)
     image = spoil(photograph(read_image(path)[window], truth), seed)
-    found = register(image, reference_of(reference[window]), RegistrationParams())
+    found = estimate_alignment(image, reference_of(reference[window]), AlignmentParams())
     assert found.accepted
     assert apart(found.matrix, truth, 512) < 0.5
 
 
 @pytest.mark.parametrize("name", ["Short/07_short_10", "Missing_hole/01_missing_hole_09"])
 def test_photographs_lie_on_their_board_already(boards, clean, name):
-    found = register(
-        read_image(boards / "images" / f"{name}.jpg"), clean[Path(name).name[:2]], RegistrationParams()
+    found = estimate_alignment(
+        read_image(boards / "images" / f"{name}.jpg"), clean[Path(name).name[:2]], AlignmentParams()
     )
     assert (found.method, found.accepted) == ("identity", True)
     assert found.residual < 0.1
@@ -51,6 +51,6 @@ def test_photographs_lie_on_their_board_already(boards, clean, name):
 def test_another_board_is_refused(clean):
     for y, x in ((300, 300), (1000, 1500)):
         pair = [clean[name][y : y + 512, x : x + 512] for name in ("01", "07")]
-        found = register(*pair, RegistrationParams())
+        found = estimate_alignment(*pair, AlignmentParams())
         assert not found.accepted
         assert found.confidence < 0.4

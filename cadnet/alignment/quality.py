@@ -8,7 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from cadnet.registration.levels import Level
+from cadnet.alignment.levels import Level
 
 _CELLS = 7
 """Patches along each side: in each cell the best textured place is followed."""

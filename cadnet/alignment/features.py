@@ -5,9 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from cadnet.registration.correlate import is_plausible
-from cadnet.registration.levels import Level
-from cadnet.registration.quality import as_bytes
+from cadnet.alignment.correlate import is_plausible
+from cadnet.alignment.levels import Level
+from cadnet.alignment.quality import as_bytes
 
 _RATIO = 0.8
 """Lowe's ratio: the best match must be this much closer than the next one."""

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import cv2
 import numpy as np
 
-from cadnet.registration.levels import Level
+from cadnet.alignment.levels import Level
 
 Model = Literal["translation", "affine", "homography"]
 

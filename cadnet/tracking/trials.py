@@ -10,7 +10,7 @@ from typing import Literal
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 FinalStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
-TAG_CELL = "cadnet.cell"
+TAG_TRIAL = "cadnet.trial"
 TAG_FINGERPRINT = "cadnet.fingerprint"
 TAG_SUPERSEDED = "cadnet.superseded_fingerprint"
 TAG_INVOCATION = "cadnet.invocation"
@@ -25,10 +25,10 @@ TAG_PARENT = "mlflow.parentRunId"
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One cell of the experiment grid: a method trained and scored on a dataset with a seed.
+class Trial:
+    """One trial of the experiment grid: a method trained and scored on a dataset with a seed.
 
-    ``variant`` tells apart cells that share the rest, for example the share of labels (``label10``).
+    ``variant`` tells apart trials that share the rest, for example the share of labels (``label10``).
     ``scale`` and ``subset`` (the part of a dataset, such as ``line``) are shown and filtered by, and are no
     part of the name.
     """
@@ -43,23 +43,23 @@ class Cell:
 
     @property
     def experiment(self) -> str:
-        """Name of the experiment the cell belongs to: ``cadnet/<dataset>/<task>``."""
+        """Name of the experiment the trial belongs to: ``cadnet/<dataset>/<task>``."""
         return f"cadnet/{self.dataset}/{self.task}"
 
     @property
     def name(self) -> str:
-        """Name of the cell within its experiment: ``<method>-<dataset>[-<variant>]-s<seed>``."""
+        """Name of the trial within its experiment: ``<method>-<dataset>[-<variant>]-s<seed>``."""
         parts = [self.method, self.dataset, self.variant, f"s{self.seed}"]
         return "-".join(part for part in parts if part)
 
     def run_name(self, commit: str | None) -> str:
-        """Name of the cell's run: the cell and the short commit it was made from."""
+        """Name of the trial's run: the trial and the short commit it was made from."""
         return f"{self.name}-{commit[:7] if commit else 'nogit'}"
 
     def tags(self) -> dict[str, str]:
         """Tags to filter and compare by."""
         tags = {
-            TAG_CELL: self.name,
+            TAG_TRIAL: self.name,
             "dataset": self.dataset,
             "method": self.method,
             "seed": str(self.seed),

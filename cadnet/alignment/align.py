@@ -5,20 +5,18 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from cadnet.registration.result import Aligned, Registration
+from cadnet.alignment.result import Aligned, Alignment
 from cadnet.types import IGNORE_INDEX
 
 
-def align(
-    image: np.ndarray, mask: np.ndarray | None, reference: np.ndarray, registration: Registration
-) -> Aligned:
-    """Bring an image and its mask onto the reference by ``registration.matrix``.
+def align(image: np.ndarray, mask: np.ndarray | None, reference: np.ndarray, alignment: Alignment) -> Aligned:
+    """Bring an image and its mask onto the reference by ``alignment.matrix``.
 
     Args:
         image: uint8 RGB (h, w, 3).
         mask: uint8 labels (h, w), or None.
         reference: uint8 RGB (H, W, 3).
-        registration: result for this pair, accepted or not.
+        alignment: result for this pair, accepted or not.
 
     Colours are interpolated bicubically, labels keep their values (nearest neighbour). The identity and
     shifts by whole pixels change no value.
@@ -34,7 +32,7 @@ def align(
             "give a uint8 mask of the image's height and width"
         )
     height, width = reference.shape[:2]
-    matrix = registration.matrix
+    matrix = alignment.matrix
     if image.shape == reference.shape and np.array_equal(matrix, np.eye(3)):
         kept = None if mask is None else mask.copy()
         return Aligned(image.copy(), kept, np.zeros((height, width), bool))

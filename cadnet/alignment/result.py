@@ -1,4 +1,4 @@
-"""What registration gives."""
+"""What alignment gives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Method = Literal["off", "identity", "translation", "affine", "homography", "feat
 ("identity"), correlation of the pixels under that motion model, or matched features refined by it."""
 
 
-class Registration(NamedTuple):
+class Alignment(NamedTuple):
     """How an image lies on its reference.
 
     ``matrix``: float64 (3, 3), maps reference pixel coordinates (x, y, 1) to image coordinates.

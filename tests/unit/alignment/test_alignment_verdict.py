@@ -1,17 +1,17 @@
-"""Residual and confidence say what is true, and what cannot be registered is not accepted."""
+"""Residual and confidence say what is true, and what cannot be aligned is not accepted."""
 
 import math
 
 import cv2
 import numpy as np
 import pytest
-from registration_fakes import apart, make_board, motion, photograph, reference_of, spoil
+from alignment_fakes import apart, make_board, motion, photograph, reference_of, spoil
 
-from cadnet.config import RegistrationParams
-from cadnet.registration import register
+from cadnet.alignment import estimate_alignment
+from cadnet.config import AlignmentParams
 
-AFFINE = RegistrationParams(model="affine")
-OFF = RegistrationParams(model="off")
+AFFINE = AlignmentParams(model="affine")
+OFF = AlignmentParams(model="off")
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def board() -> np.ndarray:
 )
 def test_residual_is_the_true_misalignment(board, dx, dy, degrees):
     truth = motion(dx, dy, degrees, 512)
-    off = register(spoil(photograph(board, truth)), reference_of(board), OFF)
+    off = estimate_alignment(spoil(photograph(board, truth)), reference_of(board), OFF)
     true = apart(truth, np.eye(3), 512)
     assert off.residual == pytest.approx(true, rel=0.2, abs=0.15)
     assert np.array_equal(off.matrix, np.eye(3))
@@ -35,7 +35,7 @@ def test_residual_sees_what_no_motion_mends(board):
     reference = reference_of(board)
     y, x = np.mgrid[:512, :512].astype(np.float32)
     bent = cv2.remap(board, x + 100 + 4 * np.sin(y / 60) * (y > 256), y + 100, cv2.INTER_CUBIC)
-    found = register(bent, reference, AFFINE)
+    found = estimate_alignment(bent, reference, AFFINE)
     assert found.residual > 1
     assert not found.accepted
 
@@ -45,22 +45,22 @@ def test_residual_sees_a_third_that_lies_elsewhere(board, shift):
     reference = reference_of(board)
     image = reference.copy()
     image[:, 340:] = photograph(board, motion(0, shift, 0, 512))[:, 340:]
-    assert register(image, reference, OFF).residual == pytest.approx(shift, rel=0.25)
+    assert estimate_alignment(image, reference, OFF).residual == pytest.approx(shift, rel=0.25)
     # An affine motion shares the step out and cannot remove it.
-    assert register(image, reference, AFFINE).residual > shift / 4
+    assert estimate_alignment(image, reference, AFFINE).residual > shift / 4
 
 
 def test_neither_light_nor_a_defect_spoils_the_confidence(board):
     reference = reference_of(board)
     image = np.clip(reference * 0.6 + 30, 0, 255).astype(np.uint8)
     image[100:250, 100:250] = make_board(8)[200:350, 200:350]
-    off = register(image, reference, OFF)
+    off = estimate_alignment(image, reference, OFF)
     assert off.confidence > 0.95
     assert off.residual < 0.2
     moved = motion(12, -9, 2, 512)
     image = photograph(board, moved)
     image[100:250, 100:250] = make_board(8)[200:350, 200:350]
-    found = register(image, reference, AFFINE)
+    found = estimate_alignment(image, reference, AFFINE)
     assert found.accepted
     assert apart(found.matrix, moved, 512) < 0.5
 
@@ -100,7 +100,7 @@ def hard_pairs() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 @pytest.mark.parametrize("model", ["translation", "affine", "homography"])
 def test_hard_pairs_are_refused_without_an_error(name, model):
     image, reference = hard_pairs()[name]
-    found = register(image, reference, RegistrationParams(model=model))
+    found = estimate_alignment(image, reference, AlignmentParams(model=model))
     assert not found.accepted
     assert np.isfinite(found.matrix).all()
     assert all(math.isfinite(value) for value in (found.residual, found.confidence, found.shift))
@@ -109,26 +109,26 @@ def test_hard_pairs_are_refused_without_an_error(name, model):
 
 def test_what_cannot_be_measured_is_as_far_as_can_be(board):
     blank = np.full((300, 400, 3), 90, np.uint8)
-    found = register(blank, blank, AFFINE)
+    found = estimate_alignment(blank, blank, AFFINE)
     assert (found.residual, found.confidence) == (500, 0)
 
 
 def test_each_limit_refuses(board):
     image, reference = spoil(photograph(board, motion(20, 0, 0, 512))), reference_of(board)
-    found = register(image, reference, AFFINE)
+    found = estimate_alignment(image, reference, AFFINE)
     assert found.accepted
     for limit in ({"max_shift": 15}, {"max_residual": found.residual / 2}, {"min_confidence": 0.999}):
-        refused = register(image, reference, RegistrationParams(**limit))
+        refused = estimate_alignment(image, reference, AlignmentParams(**limit))
         assert not refused.accepted, limit
 
 
 def test_off_takes_pairs_of_one_size_as_they_are(board):
     reference = reference_of(board)
-    off = register(photograph(board, motion(9, 0, 0, 512)), reference, OFF)
+    off = estimate_alignment(photograph(board, motion(9, 0, 0, 512)), reference, OFF)
     assert (off.method, off.accepted, off.shift) == ("off", True, 0)
     assert off.residual > 5
-    assert not register(reference[:500], reference, OFF).accepted
-    tiny = register(reference[:8, :8], reference[:8, :8], OFF)
+    assert not estimate_alignment(reference[:500], reference, OFF).accepted
+    tiny = estimate_alignment(reference[:8, :8], reference[:8, :8], OFF)
     assert tiny.accepted
     assert tiny.confidence == 0
 
@@ -145,6 +145,6 @@ def test_off_takes_pairs_of_one_size_as_they_are(board):
 def test_wrong_input_names_itself_and_the_cure(wrong):
     good = np.zeros((64, 64, 3), np.uint8)
     with pytest.raises(ValueError, match=r"image has shape .* give uint8 RGB \(H, W, 3\)"):
-        register(wrong, good, AFFINE)
+        estimate_alignment(wrong, good, AFFINE)
     with pytest.raises(ValueError, match="reference has shape"):
-        register(good, wrong, AFFINE)
+        estimate_alignment(good, wrong, AFFINE)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from cadnet.registration.levels import COARSE_SIDE, LIGHT_SIGMA, Level, enlarged
+from cadnet.alignment.levels import COARSE_SIDE, LIGHT_SIGMA, Level, enlarged
 
 _SMOOTH = 1.5
 """Pixels (sigma) over which noise is averaged before pictures are compared."""

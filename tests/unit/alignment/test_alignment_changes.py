@@ -3,10 +3,10 @@
 import cv2
 import numpy as np
 import pytest
-from registration_fakes import make_board, motion, photograph, reference_of
+from alignment_fakes import make_board, motion, photograph, reference_of
 
-from cadnet.registration.changes import settle
-from cadnet.registration.levels import Pyramid
+from cadnet.alignment.changes import settle
+from cadnet.alignment.levels import Pyramid
 
 SIZE = 256
 

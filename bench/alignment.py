@@ -1,6 +1,6 @@
-"""How exact and how fast pairs are registered, each figure beside the bar it is compared with.
+"""How exact and how fast pairs are aligned, each figure beside the bar it is compared with.
 
-``python -m bench.registration`` moves 512 px crops of real boards with defects by known shifts and rotations
+``python -m bench.alignment`` moves 512 px crops of real boards with defects by known shifts and rotations
 at once, spoils them (exposure, noise, JPEG) and compares what is found with what was done: the error is the
 largest distance on a grid over the crop. The same for other pictures and for perspective; then how far the
 residual can be believed, photographs that need no motion, and pairs that must be refused. One thread. Sets
@@ -19,9 +19,9 @@ from xml.etree import ElementTree
 import cv2
 import numpy as np
 
-from cadnet.config import RegistrationParams
+from cadnet.alignment import estimate_alignment
+from cadnet.config import AlignmentParams
 from cadnet.images import read_image
-from cadnet.registration import register
 
 ROOT = Path(__file__).parents[1]
 BOARDS = ROOT.parent / "shared" / "data" / "pku-pcb-sample"
@@ -113,11 +113,11 @@ def error(matrix: np.ndarray, truth: np.ndarray) -> float:
 
 def bench_motions(name: str, cases: Iterator[Case], model: str) -> None:
     """One line of the table: errors against the truth, and times."""
-    params = RegistrationParams(model=model)
+    params = AlignmentParams(model=model)
     errors, residuals, confidences, accepted, clock, cpu = [], [], [], [], [], []
     for case in cases:
         started = time.perf_counter(), time.process_time()
-        found = register(case.image, case.reference, params)
+        found = estimate_alignment(case.image, case.reference, params)
         clock.append(1e3 * (time.perf_counter() - started[0]))
         cpu.append(1e3 * (time.process_time() - started[1]))
         errors.append(error(found.matrix, case.truth))
@@ -142,7 +142,7 @@ def bench_calibration(name: str, cases: Iterator[Case]) -> None:
         image = moved(case.reference, wrong)
         # What lies outside is left out, so that black corners do not count as texture.
         image = np.where(image.any(2, keepdims=True), image, case.reference)
-        off = register(spoil(image, rng), case.reference, RegistrationParams(model="off"))
+        off = estimate_alignment(spoil(image, rng), case.reference, AlignmentParams(model="off"))
         pairs.append((error(wrong, np.eye(3)), off.residual))
     true, measured = np.array(pairs).T
     ratio = np.percentile(measured / true, (10, 50, 90))
@@ -157,7 +157,7 @@ def bench_aligned() -> None:
     rows = []
     for path in sorted((BOARDS / "images").glob("*/*.jpg"))[::3]:
         board = read_image(BOARDS / "PCB_USED" / f"{path.name[:2]}.JPG")
-        found = register(read_image(path), board, RegistrationParams())
+        found = estimate_alignment(read_image(path), board, AlignmentParams())
         rows.append((found.method == "identity", found.residual, found.confidence))
     kept, residual, confidence = np.array(rows).T
     print(
@@ -179,7 +179,7 @@ def bench_wrong() -> None:
             (one[y : y + SIZE, x + 600 : x + 600 + SIZE], crop),
         ]
         wrong.append((np.full_like(crop, int(rng.integers(256))), crop))
-    found = [register(*pair, RegistrationParams()) for pair in wrong]
+    found = [estimate_alignment(*pair, AlignmentParams()) for pair in wrong]
     print(
         f"wrong pairs: {sum(f.accepted for f in found)} of {len(found)} accepted (bar 0), "
         f"confidence at most {max(f.confidence for f in found):.2f}"

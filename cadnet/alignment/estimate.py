@@ -8,14 +8,14 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from cadnet.config import RegistrationParams
-from cadnet.registration.align import check_picture
-from cadnet.registration.changes import settle
-from cadnet.registration.correlate import Model, displacement, refine, search
-from cadnet.registration.features import match
-from cadnet.registration.levels import Level, Pyramid, sides_for
-from cadnet.registration.quality import Quality, measure
-from cadnet.registration.result import Method, Registration
+from cadnet.alignment.align import check_picture
+from cadnet.alignment.changes import settle
+from cadnet.alignment.correlate import Model, displacement, refine, search
+from cadnet.alignment.features import match
+from cadnet.alignment.levels import Level, Pyramid, sides_for
+from cadnet.alignment.quality import Quality, measure
+from cadnet.alignment.result import Alignment, Method
+from cadnet.config import AlignmentParams
 
 _LARGEST_SIDE = 1024
 """Longer side in pixels of the finest level, which keeps the time of large photographs within bounds."""
@@ -38,13 +38,13 @@ _ROUNDS = 2
 
 
 class _Limits(NamedTuple):
-    """What a registration is judged by; ``shape`` is the reference's (H, W)."""
+    """What an alignment is judged by; ``shape`` is the reference's (H, W)."""
 
-    params: RegistrationParams
+    params: AlignmentParams
     shape: tuple[int, ...]
     same_size: bool
 
-    def judge(self, matrix: np.ndarray, method: Method, quality: Quality) -> Registration:
+    def judge(self, matrix: np.ndarray, method: Method, quality: Quality) -> Alignment:
         # The farthest that two points of the reference can lie apart stands for "not known".
         residual = math.hypot(*self.shape) if quality.residual is None else quality.residual
         shift = displacement(matrix, np.eye(3), self.shape)
@@ -54,7 +54,7 @@ class _Limits(NamedTuple):
             and shift <= self.params.max_shift
         )
         accepted = self.same_size if method == "off" else within
-        return Registration(matrix, method, residual, quality.confidence, shift, accepted)
+        return Alignment(matrix, method, residual, quality.confidence, shift, accepted)
 
 
 class _Pair(NamedTuple):
@@ -65,7 +65,7 @@ class _Pair(NamedTuple):
     limits: _Limits
 
 
-def register(image: np.ndarray, reference: np.ndarray, params: RegistrationParams) -> Registration:
+def estimate_alignment(image: np.ndarray, reference: np.ndarray, params: AlignmentParams) -> Alignment:
     """Estimate the motion that brings ``image`` onto ``reference``.
 
     Args:
@@ -74,7 +74,7 @@ def register(image: np.ndarray, reference: np.ndarray, params: RegistrationParam
         params: the motion model and the limits of acceptance.
 
     A pair that already lies on each other as well as the estimate would put it comes back with exactly the
-    identity. A pair that cannot be registered (blank, noise, another product, too small) is no error: it
+    identity. A pair that cannot be aligned (blank, noise, another product, too small) is no error: it
     comes back with the best guess and ``accepted`` False.
 
     Raises:
@@ -103,7 +103,7 @@ def register(image: np.ndarray, reference: np.ndarray, params: RegistrationParam
     return kept if needless and kept.accepted >= best.accepted else best
 
 
-def _by_correlation(pair: _Pair, model: Model) -> Registration:
+def _by_correlation(pair: _Pair, model: Model) -> Alignment:
     coarse = pair.levels[0]
     matrix, correlation = np.eye(3), -2.0
     for start in search(coarse, model, pair.limits.params.max_shift):
@@ -115,13 +115,13 @@ def _by_correlation(pair: _Pair, model: Model) -> Registration:
     return _refined(pair, coarse.to_full(matrix), model, model)
 
 
-def _by_features(pair: _Pair, model: Model) -> Registration | None:
+def _by_features(pair: _Pair, model: Model) -> Alignment | None:
     level = pair.levels[-1]
     found = match(level)
     return None if found is None else _refined(pair, level.to_full(found), model, "features")
 
 
-def _refined(pair: _Pair, matrix: np.ndarray, model: Model, method: Method) -> Registration:
+def _refined(pair: _Pair, matrix: np.ndarray, model: Model, method: Method) -> Alignment:
     """Refine a full-size motion on all levels but the coarse one and measure it."""
     for step, level in enumerate(pair.levels[1:], start=1):
         matrix = level.to_full(refine(level, level.to_level(matrix), model, step)[0])
@@ -155,7 +155,7 @@ def _measured_again(level: Level, matrix: np.ndarray) -> Quality:
     return measure(level, matrix) if settled is None else measure(settled.level, np.eye(3), settled.usable)
 
 
-def _better(first: Registration, second: Registration | None) -> Registration:
+def _better(first: Alignment, second: Alignment | None) -> Alignment:
     if second is None or (first.accepted, -first.residual) >= (second.accepted, -second.residual):
         return first
     return second

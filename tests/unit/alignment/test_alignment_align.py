@@ -2,15 +2,15 @@
 
 import numpy as np
 import pytest
-from registration_fakes import make_board, motion, photograph, reference_of
+from alignment_fakes import make_board, motion, photograph, reference_of
 
-from cadnet.config import RegistrationParams
-from cadnet.registration import Registration, align, register
+from cadnet.alignment import Alignment, align, estimate_alignment
+from cadnet.config import AlignmentParams
 from cadnet.types import IGNORE_INDEX
 
 
-def moved_by(matrix: np.ndarray) -> Registration:
-    return Registration(matrix, "affine", 0.0, 1.0, 0.0, True)
+def moved_by(matrix: np.ndarray) -> Alignment:
+    return Alignment(matrix, "affine", 0.0, 1.0, 0.0, True)
 
 
 def shift(dx: float, dy: float) -> np.ndarray:
@@ -87,7 +87,7 @@ def test_registered_photograph_looks_like_its_reference():
     board = make_board(5)
     reference = reference_of(board)
     image = photograph(board, motion(17, -12, 3, 512))
-    found = register(image, reference, RegistrationParams())
+    found = estimate_alignment(image, reference, AlignmentParams())
     aligned = align(image, None, reference, found)
 
     def difference(picture: np.ndarray) -> float:
@@ -95,7 +95,7 @@ def test_registered_photograph_looks_like_its_reference():
 
     assert difference(aligned.image) < 1.5 < 10 < difference(image)
     assert 0.02 < aligned.outside.mean() < 0.2
-    again = register(aligned.image, reference, RegistrationParams())
+    again = estimate_alignment(aligned.image, reference, AlignmentParams())
     assert again.method == "identity"
 
 

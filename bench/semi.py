@@ -15,17 +15,17 @@ import resource
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import torch
 
-from cadnet.config import MethodParams, load_params
+from cadnet.config import MethodParams
 from cadnet.semi.batches import SemiBatch
 from cadnet.semi.build import build_learner
 from cadnet.training.learner import Outcome
 from cadnet.types import PairBatch
+from pipelines.profile import load_profile
 
-PROFILE = Path("params/semi-small.yaml")
+PROFILE = "semi-small"
 LIMIT = 2.0
 ALONE = "alone"
 
@@ -47,7 +47,7 @@ def megabytes(device: str) -> float:
 
 def measure(method: MethodParams, batch: int, size: int, steps: int) -> dict[str, float]:
     """Run ``steps`` steps; returns seconds per step and memory added."""
-    params = load_params(PROFILE)
+    params = load_profile(PROFILE)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     learner = build_learner(method, params.train).to(device).train()
     parameters = [p for p in learner.parameters() if p.requires_grad]
@@ -78,8 +78,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--method", help="one only, its numbers as JSON")
     given = parser.parse_args()
-    semi = load_params(PROFILE).methods
-    methods = {name: semi[name] for name in load_params(PROFILE).semi.methods}
+    semi = load_profile(PROFILE).methods
+    methods = {name: semi[name] for name in load_profile(PROFILE).semi.methods}
     methods = {
         "unet alone": methods["dct"].model_copy(update={"semi": None, "title": "U-Net alone"}),
         **methods,

@@ -1,36 +1,115 @@
-"""Switch ``params.yaml`` to one of the profiles in ``params/``."""
+"""Write one of the profiles in ``params/`` into ``params.yaml``.
+
+``params/paper.yaml`` is the base; every other profile is a patch of it (JSON merge patch, RFC 7396: mappings
+merge, null removes a key, everything else replaces). A complete file is a patch too, so that
+saved edits are a profile.
+"""
 
 from __future__ import annotations
 
 import argparse
+import io
 import sys
+from collections.abc import MutableMapping
 from pathlib import Path
+from typing import Any
 
-from cadnet.config import ConfigError, load_params
-from cadnet.files import write_bytes
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from cadnet.config import ConfigError, ProjectParams, parse_params
+from cadnet.files import write_text
 from pipelines.trials import PARAMS
 
 PROFILES = Path("params")
+BASE = "paper"
+
+
+def compose(name: str, folder: Path = PROFILES) -> str:
+    """Return ``params.yaml`` as a profile has it: its own heading, then the patched base with its comments.
+
+    Raises:
+        ConfigError: no such profile, or it or the base is not YAML.
+    """
+    known = _known(folder)
+    if name not in known:
+        raise ConfigError(f"there is no profile '{name}'; choose one of {sorted(known)}")
+    text = known[name].read_text("utf-8")
+    if name == BASE:
+        return text
+    yaml = YAML()
+    yaml.width = 120
+    yaml.preserve_quotes = True
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    try:
+        base, patch = yaml.load(known[BASE].read_text("utf-8")), yaml.load(text)
+    except YAMLError as error:
+        raise ConfigError(f"{known[name]} or {known[BASE]} is not YAML: {error}") from error
+    if not isinstance(patch, MutableMapping):
+        raise ConfigError(
+            f"{known[name]} is empty or holds no sections; name what it changes in {known[BASE]}"
+        )
+    _merge(base, patch)
+    stream = io.StringIO()
+    yaml.dump(base, stream)
+    return _heading(text) + stream.getvalue().removeprefix(_heading(known[BASE].read_text("utf-8")))
+
+
+def load_profile(name: str, folder: Path = PROFILES) -> ProjectParams:
+    """Return the checked parameters of a profile.
+
+    Raises:
+        ConfigError: as :func:`compose`, or keys or values are wrong; all of them are listed.
+    """
+    return parse_params(compose(name, folder), folder / f"{name}.yaml")
 
 
 def switch(name: str, force: bool = False) -> None:
-    """Copy ``params/<name>.yaml`` over ``params.yaml``.
+    """Write a profile into ``params.yaml``.
 
     Raises:
         ConfigError: no such profile, the profile is wrong, or ``params.yaml`` holds edits that no profile has
             and ``force`` is not set.
     """
-    known = {path.stem: path for path in sorted(PROFILES.glob("*.yaml"))}
-    if name not in known:
-        raise ConfigError(f"there is no profile '{name}'; choose one of {sorted(known)}")
-    load_params(known[name])
-    present = PARAMS.read_bytes() if PARAMS.is_file() else b""
-    if present and not force and present not in {path.read_bytes() for path in known.values()}:
+    text = compose(name)
+    load_profile(name)
+    present = PARAMS.read_text("utf-8") if PARAMS.is_file() else ""
+    if present and not force and present not in {saved for key in _known(PROFILES) for saved in _texts(key)}:
         raise ConfigError(
             f"{PARAMS} holds your own edits, which the switch would overwrite; save it as "
             f"{PROFILES}/<name>.yaml (then it is a profile too) or repeat with --force"
         )
-    write_bytes(PARAMS, known[name].read_bytes())
+    write_text(PARAMS, text)
+
+
+def _known(folder: Path) -> dict[str, Path]:
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def _texts(name: str) -> list[str]:
+    """What ``params.yaml`` holds when it is this profile: composed, or the very file that it was saved as."""
+    try:
+        return [compose(name), (PROFILES / f"{name}.yaml").read_text("utf-8")]
+    except ConfigError:
+        # Another profile that is broken must not keep anyone from switching.
+        return []
+
+
+def _merge(base: MutableMapping[str, Any], patch: MutableMapping[str, Any]) -> None:
+    for key, value in patch.items():
+        if value is None:
+            base.pop(key, None)
+        elif isinstance(value, MutableMapping) and isinstance(base.get(key), MutableMapping):
+            _merge(base[key], value)
+        else:
+            base[key] = value
+
+
+def _heading(text: str) -> str:
+    """The comment lines a file begins with."""
+    lines = text.splitlines(keepends=True)
+    count = next((number for number, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    return "".join(lines[:count])
 
 
 def main() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import yaml
 from cadnet.config import load_params
 from cadnet.files import read_json
 from cadnet.images import write_png
+from pipelines.profile import compose
 from pipelines.stages import validate
 from pipelines.stages.validation_output import DataValidationError
 from tests.fakes import write_fake_dataset
@@ -28,7 +28,7 @@ Summary = dict[str, Any]
 
 def enter(folder: Path, patch: pytest.MonkeyPatch, docs: bool = False) -> None:
     """Make ``folder`` a project with a sound dataset in which some samples are unlabelled, and go there."""
-    shutil.copyfile(ROOT / "params/ci.yaml", folder / "params.yaml")
+    (folder / "params.yaml").write_text(compose("ci", ROOT / "params"), "utf-8")
     write_fake_dataset(folder / DATASET)
     patch.chdir(folder)
     patch.setenv("CADNET_TRACKING", "off")

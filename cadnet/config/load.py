@@ -15,6 +15,7 @@ from cadnet.config.datasets import PREPARERS
 from cadnet.config.project import ProjectParams
 
 Model = TypeVar("Model", bound=Params)
+RESTORE = "restore it with `make profile PROFILE=default`"
 
 RENAMED = {
     "registration": "alignment",
@@ -34,16 +35,37 @@ def load_params(path: Path | str = "params.yaml") -> ProjectParams:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"parameter file {path} does not exist; run from the project's folder")
-    return read_model(path, ProjectParams, "restore it with `make profile PROFILE=default`")
+    return read_model(path, ProjectParams, RESTORE)
+
+
+def parse_params(text: str, path: Path) -> ProjectParams:
+    """Check the text of a parameter file; ``path`` is what errors call it.
+
+    Raises:
+        ConfigError: as :func:`load_params`.
+    """
+    return parse_model(text, path, ProjectParams, RESTORE)
 
 
 def read_model(
     path: Path, model: type[Model], cure: str, completed: Callable[[dict[str, Any]], Any] = dict
 ) -> Model:
-    """Read a YAML file into a parameter class.
+    """Read a YAML file into a parameter class, as :func:`parse_model` does its text."""
+    try:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    return parse_model(text, path, model, cure, completed)
+
+
+def parse_model(
+    text: str, path: Path, model: type[Model], cure: str, completed: Callable[[dict[str, Any]], Any] = dict
+) -> Model:
+    """Check YAML text against a parameter class.
 
     Args:
-        path: an existing file.
+        text: YAML.
+        path: the file it is from, as errors call it.
         model: what it must hold.
         cure: what to do about an empty file.
         completed: turns short forms that the file may use into those of ``model``.
@@ -52,10 +74,9 @@ def read_model(
         ConfigError: not YAML, a key given twice or unknown, a wrong type or value; all of them are listed.
     """
     try:
-        text = path.read_text("utf-8")
         repeated = sorted(_repeated_keys(yaml.compose(text, yaml.SafeLoader)))
         data = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     if repeated:
         # YAML readers take the last of two equal keys without a word.

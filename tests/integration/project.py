@@ -16,6 +16,7 @@ from cadnet.tracking import MlflowTracker, RunRecord
 from cadnet.tracking.store import resolve_store
 from cadnet.tracking.trials import TAG_KIND
 from pipelines.flows.dag import parse_dag
+from pipelines.profile import compose
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ("dvc.lock", "reports/")
@@ -186,7 +187,7 @@ def fresh_copy(target: Path) -> Project:
         if not is_result and (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name)
-    params = tiny_params(yaml.safe_load((ROOT / "params" / "ci.yaml").read_text("utf-8")))
+    params = tiny_params(yaml.safe_load(compose("ci", ROOT / "params")))
     (target / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), "utf-8")
     project = Project(target)
     project.run("git", "init", "--quiet")

@@ -15,6 +15,7 @@ from pipelines.flows.commands import StageError
 from pipelines.flows.dag import read_changed
 from pipelines.flows.inputs import take_over
 from pipelines.flows.pull import default_remote, pull
+from pipelines.profile import compose
 from tests.integration.project import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("inputs")]
@@ -70,7 +71,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Data:
     data.write("dvc.yaml", STAGES)
     data.write(PATTERN, "old")
     data.write(".gitignore", "/data\n/prepared\n")
-    shutil.copyfile(ROOT / "params/ci.yaml", data.root / "params.yaml")
+    data.write("params.yaml", compose("ci", ROOT / "params"))
     data.run("git", "init", "--quiet", "--initial-branch=main")
     data.run("dvc", "init", "--quiet")
     data.run("dvc", "remote", "add", "--quiet", "--default", "store", str(folder / "remote"))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipelines.profile import compose
 from tests.fakes import write_fake_dataset
 
 ROOT = Path(__file__).parents[3]
@@ -18,7 +19,7 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with a prepared dataset, in which nothing is trained."""
-    params = yaml.safe_load((ROOT / "params/ci.yaml").read_text("utf-8"))
+    params = yaml.safe_load(compose("ci", ROOT / "params"))
     params["train"] |= {"crop": 32, "batch_size": 4}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params), "utf-8")
     (tmp_path / "splits").mkdir()

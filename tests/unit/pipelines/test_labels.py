@@ -16,6 +16,7 @@ from cadnet.images import write_png
 from cadnet.synthesis.writer import plan_synlcd
 from cadnet.writing.splits import read_splits
 from pipelines import labels
+from pipelines.profile import load_profile
 
 ROOT = Path(__file__).parents[3]
 PROFILES = sorted(path.stem for path in (ROOT / "params").glob("*.yaml"))
@@ -26,7 +27,7 @@ LIST = Path("params/labels/synlcd-line-10.csv")
 def test_a_profile_comes_with_the_list_it_draws(
     profile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    params = load_params(ROOT / "params" / f"{profile}.yaml")
+    params = load_profile(profile, ROOT / "params")
     shutil.copytree(ROOT / "splits", tmp_path / "splits")
     monkeypatch.chdir(tmp_path)
     said = labels.draw(params)

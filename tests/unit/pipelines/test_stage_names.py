@@ -13,6 +13,7 @@ import yaml
 from cadnet.config import ProjectParams, load_params
 from pipelines.flows.commands import environment
 from pipelines.flows.dag import Graph, read_graph
+from pipelines.profile import compose
 from pipelines.trials import (
     ablation_trials,
     cross_trials,
@@ -37,7 +38,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / ".dvc").mkdir()
     (folder / ".dvc/config").write_text("[core]\n    no_scm = true\n", "utf-8")
     shutil.copyfile(ROOT / "dvc.yaml", folder / "dvc.yaml")
-    params = yaml.safe_load((ROOT / "params/ci.yaml").read_text("utf-8"))
+    params = yaml.safe_load(compose("ci", ROOT / "params"))
     params["semi"] |= {"methods": ["cadnet", "segformer"], "unlabelled": 0.0}
     params["semi"]["fractions"] = [0.05, 0.1, 0.15, 0.3333, 1.0]
     (folder / "params.yaml").write_text(yaml.safe_dump(params), "utf-8")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cadnet.config import ProjectParams, load_params
+from cadnet.config import ProjectParams
+from pipelines.profile import load_profile
 from pipelines.trials import (
     TrialName,
     ablation_trials,
@@ -23,7 +24,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(scope="module")
 def params() -> ProjectParams:
-    return load_params(ROOT / "params/grid-small.yaml")
+    return load_profile("grid-small", ROOT / "params")
 
 
 @pytest.fixture(scope="module")

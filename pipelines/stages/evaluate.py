@@ -13,30 +13,35 @@ from torch import nn
 
 from cadnet.config import ProjectParams
 from cadnet.datasets.cache import DecodedSplit, decode_split
-from cadnet.datasets.manifest import PreparedDataset, open_dataset
+from cadnet.datasets.manifest import PreparedDataset
 from cadnet.evaluation.contrast import defect_contrast
 from cadnet.evaluation.counts import Counts
 from cadnet.evaluation.result import EvaluationResult, per_image_table
 from cadnet.evaluation.threshold import Thresholded, best_threshold
-from cadnet.files import atomic_directory, atomic_path, value_digest, write_json
+from cadnet.files import atomic_directory, atomic_path, write_json
 from cadnet.models.tensors import WeightsError
 from cadnet.models.weights import ModelDescription, load_model
 from cadnet.tracking.cost import measure_cost, training_params
 from cadnet.tracking.stage import track_stage
 from cadnet.tracking.tracker import metric_points
 from pipelines.stages.command import parse_trial, read_params, run_stage
-from pipelines.stages.scoring import Chosen, Scoring, device_name, write_counts
+from pipelines.stages.scoring import (
+    SPLIT,
+    Chosen,
+    Scoring,
+    device_name,
+    open_scored,
+    scored_fingerprint,
+    write_counts,
+)
 from pipelines.trials import (
     CACHE,
     CHECKPOINTS,
     TrialName,
-    dataset_folder,
     tracked,
     trained_on,
     training_stage,
 )
-
-SPLIT = "test"
 
 
 def evaluate(trial: TrialName, params: ProjectParams) -> None:
@@ -74,12 +79,6 @@ def evaluate(trial: TrialName, params: ProjectParams) -> None:
     shutil.rmtree(CHECKPOINTS / trial.path, ignore_errors=True)
 
 
-def open_scored(trial: TrialName, name: str) -> PreparedDataset:
-    """Open the dataset ``name`` as ``trial`` sees it: the few-label grid takes all defects as one class."""
-    dataset = open_dataset(dataset_folder(name))
-    return dataset if trial.fraction is None else dataset.as_one_class()
-
-
 def _choose(
     trial: TrialName,
     params: ProjectParams,
@@ -97,12 +96,6 @@ def _choose(
     return Chosen(threshold, counts, scoring.result(counts, decoded, contrast))
 
 
-def scored_fingerprint(trial: TrialName, description: ModelDescription, dataset: PreparedDataset) -> str:
-    """What the run of the evaluation is found by: that of the training, or a cross-test's own."""
-    trained = str(description.metadata["fingerprint"])
-    return value_digest(trained, dataset.digest) if trial.test else trained
-
-
 def require_weights_of(
     trial: TrialName, description: ModelDescription, dataset: PreparedDataset, params: ProjectParams
 ) -> None:
@@ -110,28 +103,28 @@ def require_weights_of(
 
     Args:
         trial: what is scored.
-        description: of the weights that lie in the trial's place.
+        description: of the weights in the trial's folder.
         dataset: what they are scored on.
         params: of the project.
 
     Raises:
-        WeightsError: they do not, or they know other classes than the dataset.
+        WeightsError: they come from another training, or have other classes than the dataset.
     """
     trained = description.metadata
-    cure = f"train the trial again: dvc repro -f -s {training_stage(trial, params)}"
+    hint = f"train the trial again: dvc repro -f -s {training_stage(trial, params)}"
     learnt = trained_on(trial, params)
     if not {"fingerprint", "method", "seed", "dataset"} <= trained.keys():
-        raise WeightsError(f"the weights in {trial.model} do not say which training they are of; {cure}")
+        raise WeightsError(f"the weights in {trial.model} do not say which training they are of; {hint}")
     for what, wanted in (("method", trial.method), ("seed", trial.seed)):
         if trained[what] != wanted:
             raise WeightsError(
-                f"{trial.model} holds weights of {what} {trained[what]!r}, not {wanted!r}; {cure}"
+                f"{trial.model} holds weights of {what} {trained[what]!r}, not {wanted!r}; {hint}"
             )
     if learnt != trained["dataset"].get("name"):
         wrong = trained["dataset"].get("name")
-        raise WeightsError(f"{trial.model} holds weights of dataset {wrong!r}, not {learnt!r}; {cure}")
+        raise WeightsError(f"{trial.model} holds weights of dataset {wrong!r}, not {learnt!r}; {hint}")
     if trial.test_dataset == learnt and trained["dataset"].get("digest") != dataset.digest:
-        raise WeightsError(f"{trial.model} holds weights of another state of dataset '{learnt}'; {cure}")
+        raise WeightsError(f"{trial.model} holds weights of another state of dataset '{learnt}'; {hint}")
     if tuple(description.class_names) != dataset.classes:
         raise WeightsError(
             f"{trial.model} knows the classes {list(description.class_names)}, dataset "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,72 @@ from cadnet.config.operate import ProductParams
 from cadnet.datasets.cache import decode_split
 from cadnet.datasets.manifest import MERGED_CLASS, PreparedDataset, open_dataset
 from cadnet.evaluation.threshold import AnyDefect, best_threshold
-from cadnet.files import value_digest, write_json
+from cadnet.files import read_json, value_digest, write_json
 from cadnet.inference import Product, write_product
 from cadnet.inference.card import Card
-from cadnet.models.weights import load_model
+from cadnet.models.weights import ModelDescription, load_model
 from cadnet.tracking import Run, collect_provenance, track_stage
 from cadnet.tracking.cost import training_params
 from cadnet.tracking.product_logging import save_product_model
 from cadnet.tracking.registry import open_registry
 from cadnet.tracking.versions import PENDING, Version, model_name
-from pipelines.stages.candidates import Candidate, candidates, test_metrics
 from pipelines.stages.command import run_product_stage
 from pipelines.stages.references import find_references
 from pipelines.stages.scoring import Scoring
-from pipelines.trials import CACHE, dataset_folder, product_folder, registration_file, tracked
+from pipelines.trials import (
+    CACHE,
+    TrialName,
+    dataset_folder,
+    product_folder,
+    registration_file,
+    tracked,
+    trials,
+)
+
+CARD_METRICS = ("miou", "macc", "mfscore", "iou_defect", "escape", "overkill")
+"""Test metrics on the card."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trained trial, its weights' description, and what validation gave at the epoch that was kept."""
+
+    trial: TrialName
+    description: ModelDescription
+    value: float
+
+    @property
+    def fingerprint(self) -> str:
+        """Of its training."""
+        return str(self.description.metadata["fingerprint"])
+
+
+def candidates(settings: ProductParams, params: ProjectParams, dataset: PreparedDataset) -> list[Candidate]:
+    """The trials of the main grid that may be registered, each with its validation metric.
+
+    Raises:
+        ValueError: a trial was trained on another state of the dataset, or its history lacks the metric.
+    """
+    found = []
+    for trial in trials(params):
+        if trial.dataset != settings.dataset or (settings.methods and trial.method not in settings.methods):
+            continue
+        description = ModelDescription.read(trial.model)
+        if description.metadata["dataset"]["digest"] != dataset.digest:
+            raise ValueError(f"{trial.model} is of another state of '{trial.dataset}'; run `make repro`")
+        kept = description.metadata["best"]
+        value = kept.get(settings.metric)
+        if value is None:
+            known = sorted(key for key, number in kept.items() if key != "epoch" and number is not None)
+            raise ValueError(f"{trial} has no validation metric '{settings.metric}'; it has {known}")
+        found.append(Candidate(trial, description, float(value)))
+    return found
+
+
+def test_metrics(trial: TrialName) -> dict[str, float]:
+    """The metrics of a trial's test that a card shows, 0-1; those that are not defined are left out."""
+    measured = read_json(trial.metrics)
+    return {key: measured[key] for key in CARD_METRICS if measured.get(key) is not None}
 
 
 def register(name: str, params: ProjectParams) -> None:

@@ -1,4 +1,4 @@
-"""Counting a split with a network, and what is kept of it."""
+"""Counting a split with a network, and the files of counts and results."""
 
 from __future__ import annotations
 
@@ -13,11 +13,29 @@ from torch import nn
 from cadnet.config import EvaluateParams
 from cadnet.datasets.cache import DecodedSplit
 from cadnet.datasets.device import DevicePairs, EvalBatches
+from cadnet.datasets.manifest import PreparedDataset, open_dataset
 from cadnet.evaluation.counts import Counts
 from cadnet.evaluation.evaluate import evaluate
 from cadnet.evaluation.result import EvaluationResult, evaluation_result
-from cadnet.files import read_json, write_json
+from cadnet.files import read_json, value_digest, write_json
+from cadnet.models.weights import ModelDescription
 from cadnet.writing.progress import open_progress
+from pipelines.trials import TrialName, dataset_folder
+
+SPLIT = "test"
+"""The split that trials are scored on."""
+
+
+def open_scored(trial: TrialName, name: str) -> PreparedDataset:
+    """Open the dataset ``name`` as ``trial`` uses it: the few-label grid takes all defects as one class."""
+    dataset = open_dataset(dataset_folder(name))
+    return dataset if trial.fraction is None else dataset.as_one_class()
+
+
+def scored_fingerprint(trial: TrialName, description: ModelDescription, dataset: PreparedDataset) -> str:
+    """Return what the run of an evaluation is found by: the training's fingerprint, or a cross-test's own."""
+    trained = str(description.metadata["fingerprint"])
+    return value_digest(trained, dataset.digest) if trial.test else trained
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
-GRAPH = grimp.build_graph("cadnet", "pipelines")
+GRAPH = grimp.build_graph("cadnet", "pipelines", cache_dir=None)
 
 EXEMPT = {
     "cadnet.config": "parameters count by their values, and a new one must not train everything again",

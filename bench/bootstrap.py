@@ -15,8 +15,8 @@ from collections.abc import Callable
 import numpy as np
 
 from cadnet.evaluation.bootstrap import RESAMPLES, paired_bootstrap
-from cadnet.evaluation.contrast import defect_contrast
 from cadnet.evaluation.counts import Counts
+from cadnet.evaluation.slices import defect_contrast
 
 
 def seconds(call: Callable[[], object], repeats: int = 3) -> float:

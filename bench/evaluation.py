@@ -28,10 +28,10 @@ from torch import Tensor, nn
 from bench.training import METHODS, synchronise
 from cadnet.datasets.cache import DecodedSplit
 from cadnet.datasets.device import DevicePairs, EvalBatches
-from cadnet.evaluation.contrast import defect_contrast
 from cadnet.evaluation.counts import Counts
 from cadnet.evaluation.evaluate import evaluate
 from cadnet.evaluation.result import evaluation_result, per_image_table
+from cadnet.evaluation.slices import defect_contrast
 from cadnet.files import write_json
 from cadnet.models.factory import build_model
 from cadnet.types import PairBatch, SegOutput

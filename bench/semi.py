@@ -18,10 +18,10 @@ import time
 
 import torch
 
-from cadnet.config import MethodParams
-from cadnet.semi.batches import SemiBatch
-from cadnet.semi.build import build_learner
-from cadnet.training.learner import Outcome
+from cadnet.config import MethodParams, load_params
+from cadnet.semi.base import SemiBatch
+from cadnet.semi.jobs import build_learner
+from cadnet.training.task import Outcome
 from cadnet.types import PairBatch
 from pipelines.profile import load_profile
 

@@ -22,7 +22,7 @@ from cadnet.config import ConfigError, ProjectParams, Recipe, load_params
 from cadnet.datasets.manifest import open_dataset
 from cadnet.files import write_text
 from cadnet.training.fit import FitResult, fit
-from cadnet.training.supervised import TrainingJob
+from cadnet.training.job import TrainingJob
 from pipelines.stages.command import run_stage
 from pipelines.stages.train import training_fingerprint
 from pipelines.trials import CACHE, CHECKPOINTS, PARAMS, dataset_folder, search_table

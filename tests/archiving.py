@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cadnet.archives import ArchiveError, Limits, extract
+from cadnet.fetching.archives import ArchiveError, Limits
+from cadnet.fetching.unpacking import extract
 
 TREE = {
     "PCB/images/01_short_01.jpg": b"\xff\xd8" * 700,

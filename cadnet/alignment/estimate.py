@@ -8,13 +8,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from cadnet.alignment.align import check_picture
-from cadnet.alignment.changes import settle
-from cadnet.alignment.correlate import Model, displacement, refine, search
-from cadnet.alignment.features import match
+from cadnet.alignment.align import Alignment, Method, check_picture
 from cadnet.alignment.levels import Level, Pyramid, sides_for
-from cadnet.alignment.quality import Quality, measure
-from cadnet.alignment.result import Alignment, Method
+from cadnet.alignment.motion import Model, displacement, match, refine, search
+from cadnet.alignment.quality import Quality, measure, settle
 from cadnet.config import AlignmentParams
 
 _LARGEST_SIDE = 1024

@@ -15,8 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cadnet.models.change_attention import AddAttention, CoordAttention, MultiplyAttention
 from cadnet.models.danet import DANet
-from cadnet.models.fusion_head import FusionHead
 from cadnet.models.mit import ReducedAttention
+from cadnet.models.segformer import FusionHead
 
 POOLS = (nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 

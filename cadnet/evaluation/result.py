@@ -13,7 +13,6 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from cadnet.evaluation.contrast import contrast_edges
 from cadnet.evaluation.counts import Counts
 from cadnet.evaluation.curves import Curve, curves
 from cadnet.evaluation.metrics import (
@@ -25,7 +24,7 @@ from cadnet.evaluation.metrics import (
     merge_defects,
     segmentation_metrics,
 )
-from cadnet.evaluation.slices import Slice, all_slices, scored_rows
+from cadnet.evaluation.slices import Slice, all_slices, contrast_edges, scored_rows
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def evaluation_result(
         manifest: the split's manifest, whose row numbers are ``counts.index``.
         defect_sizes: upper edges of the size slices, as shares of the image.
         min_pixels: predicted defect pixels from which an image is judged defective.
-        contrast: of each row of ``manifest`` (:func:`~cadnet.evaluation.contrast.defect_contrast`).
+        contrast: of each row of ``manifest`` (:func:`~cadnet.evaluation.slices.defect_contrast`).
         contrast_bins: slices by contrast, equally filled.
 
     Raises:

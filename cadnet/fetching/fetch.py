@@ -10,10 +10,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from cadnet.archives import ArchiveError, extract_into, find_root, remove_leftovers
-from cadnet.fetching.checksums import Verified, remember, verify
+from cadnet.fetching.archives import ArchiveError
 from cadnet.fetching.download import Transfer, download
-from cadnet.fetching.sources import FetchError, Source
+from cadnet.fetching.sources import FetchError, Source, Verified, remember, verify
+from cadnet.fetching.unpacking import extract_into, find_root, remove_leftovers
 from cadnet.files import atomic_directory, write_json
 from cadnet.writing.progress import Progress, open_progress
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from cadnet.models.change_attention import AddAttention, MultiplyAttention
-from cadnet.models.fusion_head import FusionHead, resize
+from cadnet.models.layers import resize
 from cadnet.models.mit import FeaturePyramid, MiT, MiTVariant
+from cadnet.models.segformer import FusionHead
 from cadnet.types import SegOutput
 
 Decoder = Literal["add", "multiply", "none"]

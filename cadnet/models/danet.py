@@ -7,14 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cadnet.models.backbones import OutputStride, ResNet, ResNetVariant
-from cadnet.models.convolution import (
+from cadnet.models.layers import (
     AuxiliaryHead,
     Classifier,
     ConvModule,
     at_least_float32,
+    resize,
     without_autocast,
 )
-from cadnet.models.fusion_head import resize
 from cadnet.types import Auxiliary, SegOutput
 
 

@@ -7,9 +7,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cadnet.models.backbones import HRNet, HRNetVariant
-from cadnet.models.convolution import Classifier, ConvModule, at_least_float32, without_autocast
-from cadnet.models.fusion_head import resize
-from cadnet.models.padding import crop, pad_to_multiple
+from cadnet.models.layers import (
+    Classifier,
+    ConvModule,
+    at_least_float32,
+    crop,
+    pad_to_multiple,
+    resize,
+    without_autocast,
+)
 from cadnet.types import Auxiliary, SegOutput
 
 STRIDE = 32

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor, nn
 
-from cadnet.models.fusion_head import resize
-from cadnet.models.padding import crop, pad_to_multiple
+from cadnet.models.layers import crop, pad_to_multiple, resize
 from cadnet.types import SegOutput
 
 SMP_PREFIX = "smp:"

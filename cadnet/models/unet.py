@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from cadnet.models.padding import crop, pad_to_multiple
+from cadnet.models.layers import crop, pad_to_multiple
 from cadnet.types import SegOutput
 
 DROPOUTS = (0.05, 0.1, 0.2, 0.3, 0.5)

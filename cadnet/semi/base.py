@@ -1,4 +1,4 @@
-"""What the methods share: the labelled part, the ramp, and how good pseudo-labels are."""
+"""What the methods share: their batches, the supervised part, the ramp, and how good pseudo-labels are."""
 
 from __future__ import annotations
 
@@ -6,14 +6,42 @@ import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from cadnet.config.consistency import RampParams
-from cadnet.semi.batches import SemiBatch, Views
-from cadnet.training.learner import Learner, Outcome
+from cadnet.config.training import RampParams
+from cadnet.training.task import Learner, Outcome
 from cadnet.types import BACKGROUND, IGNORE_INDEX, PairBatch, SegOutput
+
+
+class Views(NamedTuple):
+    """Pairs without their masks: ``image`` and ``reference`` as in :class:`~cadnet.types.PairBatch`."""
+
+    image: Tensor
+    reference: Tensor
+
+
+@dataclass(frozen=True)
+class SemiBatch:
+    """One step's data.
+
+    ``unlabelled`` holds the hidden truth, which measures pseudo-labels and teaches nothing: methods get its
+    :attr:`views` only. Where there is no truth, its mask is 255 everywhere.
+    """
+
+    labelled: PairBatch
+    unlabelled: PairBatch
+
+    @property
+    def views(self) -> Views:
+        """The unlabelled pairs without their masks."""
+        return Views(self.unlabelled.image, self.unlabelled.reference)
+
+    def to(self, device: torch.device | str) -> SemiBatch:
+        """Return both on ``device``."""
+        return SemiBatch(self.labelled.to(device), self.unlabelled.to(device))
 
 
 def ramp_weight(highest: float, ramp: float, progress: float) -> float:
@@ -34,7 +62,7 @@ class Consistency:
 
     ``losses``: scalars by name, each with the factor it enters the sum with. ``pseudo``: the labels it
     believed in, int64 (B, H, W) in {0..K}, 255 where it believed in none. ``tallies``: shares to record, as
-    in :class:`~cadnet.training.learner.Outcome`.
+    in :class:`~cadnet.training.task.Outcome`.
     """
 
     losses: Mapping[str, tuple[Tensor, float]]
@@ -115,3 +143,24 @@ def mean_supervised(parts: Sequence[Mapping[str, Tensor]], weight: float) -> dic
         name: torch.stack([one[name] for one in parts]).sum() * (weight if name == "loss" else 1 / len(parts))
         for name in names
     }
+
+
+class TwoNetworks(SemiSupervised):
+    """L_sup(f1) + L_sup(f2), both over the same labelled batch; the first network is kept."""
+
+    def __init__(self, network: nn.Module, second: nn.Module, loss: nn.Module, params: RampParams) -> None:
+        super().__init__(network, loss, params)
+        self.second = second
+
+    def companions(self) -> dict[str, nn.Module]:
+        """The second network."""
+        return {"second": self.second}
+
+    def both(self, image: Tensor, reference: Tensor) -> tuple[SegOutput, SegOutput]:
+        """The outputs of both networks."""
+        return self.network(image, reference), self.second(image, reference)
+
+    def supervised(self, batch: PairBatch) -> Mapping[str, Tensor]:
+        """Return the sum of both networks' losses."""
+        outputs = self.both(batch.image, batch.reference)
+        return mean_supervised([self.loss(output, batch.mask) for output in outputs], 1.0)

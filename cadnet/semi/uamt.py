@@ -8,9 +8,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from cadnet.config.consistency import UamtParams
-from cadnet.semi.base import Consistency, SemiSupervised, disagreement
-from cadnet.semi.batches import Views
+from cadnet.config.training import UamtParams
+from cadnet.semi.base import Consistency, SemiSupervised, Views, disagreement
 from cadnet.types import IGNORE_INDEX, PairBatch
 
 CHUNK = 2

@@ -1,8 +1,7 @@
-"""A weak and a strong view of the same unlabelled image; neither moves a pixel.
+"""Random changes of unlabelled images: a weak and a strong view of each, and boxes of one image in another.
 
-Strengths: UAPS's code for UCC. Each change comes with its own chance per image; what is drawn comes from
-torch's generator of the images' device.
-"""
+Strengths: UAPS's code for UCC. No view moves a pixel. Each change has its own probability per image; random
+numbers come from torch's generator of the images' device."""
 
 from __future__ import annotations
 
@@ -89,3 +88,27 @@ def turn_hue(pixels: Tensor, turns: Tensor) -> Tensor:
 def _grey(pixels: Tensor) -> Tensor:
     weights = torch.tensor(GREY, device=pixels.device).view(1, 3, 1, 1)
     return (pixels * weights).sum(dim=1, keepdim=True)
+
+
+BOX = 0.5
+"""Share of the image that a box covers."""
+
+
+def random_boxes(images: Tensor, chance: float) -> Tensor:
+    """Draw at most one box per image: bool (B, 1, H, W), True inside.
+
+    A box has the image's shape and half its area, lies anywhere within it and comes with ``chance``.
+    """
+    count, _, height, width = images.shape
+    side = BOX**0.5
+    place = torch.rand(2, count, 1, device=images.device) * (1 - side)
+    rows, columns = (
+        (low <= steps) & (steps < low + side)
+        for low, steps in zip(
+            place,
+            ((torch.arange(length, device=images.device) + 0.5) / length for length in (height, width)),
+            strict=True,
+        )
+    )
+    drawn = torch.rand(count, 1, 1, device=images.device) < chance
+    return (rows[:, :, None] & columns[:, None, :] & drawn).unsqueeze(1)

@@ -9,9 +9,8 @@ import cv2
 import numpy as np
 
 from cadnet.config import SynLCDParams
-from cadnet.synthesis.abpt import AbptDefect, EdgePoints, draw_abpt
 from cadnet.synthesis.blend import Canvas
-from cadnet.synthesis.line import LineDefect, draw_lines
+from cadnet.synthesis.defects import AbptDefect, EdgePoints, LineDefect, draw_abpt, draw_lines
 from cadnet.synthesis.screen import NoiseTile, apply_effects, draw_effects
 from cadnet.types import PairSample
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from cadnet.config import ScreenParams
-from cadnet.synthesis.line import pick
+from cadnet.synthesis.defects import pick
 
 NOISE_STEPS = 127 / 4
 """Levels of a noise tile per standard deviation; four standard deviations fill a signed byte."""

@@ -9,7 +9,7 @@ import torch
 from cadnet.config import MethodParams, Recipe, TrainParams
 from cadnet.datasets.manifest import open_dataset
 from cadnet.training.fit import FitResult, fit
-from cadnet.training.supervised import TrainingJob
+from cadnet.training.job import TrainingJob
 
 METHOD = MethodParams(title="CADNet", model="cadnet", recipe="small", loss="ce+bcl", contrastive_weight=0.05)
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from cadnet.archives import ArchiveError, Limits, extract
+from cadnet.fetching.archives import ArchiveError, Limits
+from cadnet.fetching.unpacking import extract
 from tests.archiving import TAR_MODES, TREE, add_member, refused, tree, write_tar, write_zip
 
 OUTSIDE = [

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cadnet.archives import extract, extract_into, extracted, find_root, is_archive
+from cadnet.fetching.unpacking import extract, extract_into, extracted, find_root, is_archive
 from tests.archiving import TAR_MODES, TREE, add_member, refused, tree, write_tar, write_zip
 
 
@@ -149,7 +149,7 @@ class TestExtracted:
     def test_killed_while_unpacking(self, tmp_path: Path) -> None:
         archive = write_tar(tmp_path / "a.tar", {"1": bytes(2**22), "2": bytes(2**22)})
         code = (
-            "import os, signal, sys\nfrom cadnet.archives import unpacking\n"
+            "import os, signal, sys\nfrom cadnet.fetching import unpacking\n"
             "write = unpacking._write\n"
             "def killed(member, *rest):\n"
             "    write(member, *rest)\n    os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -166,9 +166,7 @@ class TestExtracted:
 
     def test_two_processes_unpack_it_once(self, tmp_path: Path) -> None:
         archive = write_tar(tmp_path / "a.tar", {str(index): bytes(2**16) for index in range(50)})
-        code = (
-            "import sys\nfrom cadnet.archives import extracted\nprint(extracted(sys.argv[1], sys.argv[2]))\n"
-        )
+        code = "import sys\nfrom cadnet.fetching.unpacking import extracted\nprint(extracted(*sys.argv[1:]))\n"
         command = [sys.executable, "-c", code, str(archive), str(tmp_path / "cache")]
         root = Path(__file__).parents[2]
         started = [subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) for _ in range(2)]

@@ -17,8 +17,8 @@ import cadnet.preparers.aligned
 import cadnet.preparers.mvtec_ad
 import cadnet.preparers.naming
 import cadnet.preparers.resizing
-from cadnet.archives import extracted
 from cadnet.config import MvtecAdParams
+from cadnet.fetching.unpacking import extracted
 from cadnet.images import ImageError, decode, read_image
 from cadnet.preparers.aligned import failures_note, place
 from cadnet.preparers.mvtec_ad.layout import CATEGORIES, GOOD, Photograph, find_categories, list_photographs

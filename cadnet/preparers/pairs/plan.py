@@ -14,8 +14,8 @@ import cadnet.preparers.naming
 import cadnet.preparers.pairs
 import cadnet.preparers.palette
 import cadnet.preparers.slivers
-from cadnet.archives import extracted, find_root, is_archive
 from cadnet.config import PairsParams
+from cadnet.fetching.unpacking import extracted, find_root, is_archive
 from cadnet.preparers.pairs.masks import MaskRules
 from cadnet.preparers.pairs.material import Material, find_material
 from cadnet.preparers.pairs.pictures import safe_ids

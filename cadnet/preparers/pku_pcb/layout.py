@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from cadnet.archives import extracted, find_root
+from cadnet.fetching.unpacking import extracted, find_root
 from cadnet.images import MAX_PIXELS
 from cadnet.preparers.naming import safe_name
 from cadnet.preparers.pku_pcb.annotations import Annotation, read_annotation

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from alignment_fakes import make_board, motion, photograph, reference_of
 
-from cadnet.alignment.changes import settle
 from cadnet.alignment.levels import Pyramid
+from cadnet.alignment.quality import settle
 
 SIZE = 256
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from cadnet.evaluation.counts import CountAccumulator, Counts
-from cadnet.evaluation.threshold import LOWEST, AnyDefect, Thresholded, best_threshold
+from cadnet.evaluation.curves import LOWEST, best_threshold
+from cadnet.evaluation.evaluate import AnyDefect, Thresholded
 from cadnet.types import SegOutput
 
 

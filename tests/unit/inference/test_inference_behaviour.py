@@ -8,7 +8,7 @@ from inference_fakes import Known, texture
 
 from cadnet.config.operate import BehaviourParams
 from cadnet.inference import Predictor, Product
-from cadnet.inference.behaviour import IDENTICAL, disturbances, false_shares
+from cadnet.inference.acceptance import IDENTICAL, disturbances, false_shares
 
 NAMES = [
     "identical", "brighter", "darker", "noisy", "moved up", "moved down", "moved left", "moved right",

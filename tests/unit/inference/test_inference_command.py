@@ -18,7 +18,7 @@ from cadnet.cli import app
 from cadnet.images import read_image, read_mask, write_png
 from cadnet.inference import Product, predictor
 from cadnet.inference.command import Request, run
-from cadnet.inference.drawing import class_colours
+from cadnet.inference.output import class_colours
 
 CLEAN = texture(40, 48)
 

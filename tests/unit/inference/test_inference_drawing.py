@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cadnet.inference import Prediction, drawing
-from cadnet.inference.drawing import class_colours, draw_overlay
+from cadnet.inference.output import class_colours, draw_overlay
 from cadnet.inference.regions import find_defects
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)

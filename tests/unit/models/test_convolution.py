@@ -6,18 +6,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cadnet.models.convolution import (
+from cadnet.models.danet import ChannelAttention, PositionAttention
+from cadnet.models.factory import build_model
+from cadnet.models.layers import (
     AdaptiveAvgPool,
     ConvModule,
     PooledBranch,
     SeparableConv,
     _bins,
+    crop,
+    pad_to_multiple,
     without_autocast,
 )
-from cadnet.models.danet import ChannelAttention, PositionAttention
-from cadnet.models.factory import build_model
 from cadnet.models.ocrnet import object_regions
-from cadnet.models.padding import crop, pad_to_multiple
 from cadnet.types import SegOutput
 
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cadnet.models.padding import pad_to_multiple
+from cadnet.models.layers import pad_to_multiple
 from cadnet.models.perturbation import feature_noise
 from cadnet.models.unet import UNet
 

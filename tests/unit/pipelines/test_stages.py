@@ -16,7 +16,7 @@ from cadnet.images import write_png
 from cadnet.tracking import MlflowTracker
 from cadnet.tracking.store import resolve_store
 from cadnet.tracking.trials import TAG_ERROR
-from cadnet.training.supervised import TrainingJob
+from cadnet.training.job import TrainingJob
 from pipelines.stages import evaluate, prepare, report, train
 from tests.fakes import write_fake_dataset
 

@@ -7,14 +7,12 @@ import math
 import pytest
 import torch
 
-from cadnet.losses.few_label import FewLabelLoss
+from cadnet.losses.contrastive import FewLabelLoss
 from cadnet.losses.segmentation import cross_entropy, cross_entropy_map, dice_loss, overlap_loss
-from cadnet.semi.agreement import divergence, doubted_loss
 from cadnet.semi.base import disagreement, label_quality, ramp_weight
-from cadnet.semi.dct import turn
-from cadnet.semi.dct_adversarial import attacked_image, jensen_shannon
+from cadnet.semi.cotraining import attacked_image, jensen_shannon, turn
+from cadnet.semi.decoders import divergence, doubted_loss, mixed_labels
 from cadnet.semi.uamt import certainty_threshold, entropy, masked_difference
-from cadnet.semi.uaps import mixed_labels
 from cadnet.types import SegOutput
 
 LOG2 = math.log(2)

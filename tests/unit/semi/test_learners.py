@@ -11,13 +11,11 @@ from torch import Tensor, nn
 from cadnet.config import MethodParams, Recipe, TrainParams
 from cadnet.models.tensors import WeightsError
 from cadnet.models.weights import save_weights
-from cadnet.semi.base import SemiSupervised
-from cadnet.semi.batches import SemiBatch
-from cadnet.semi.build import build_learner
-from cadnet.semi.cps import CrossPseudoSupervision
-from cadnet.semi.dct_adversarial import AdversarialCoTraining, standing_norms
+from cadnet.semi.base import SemiBatch, SemiSupervised
+from cadnet.semi.cotraining import AdversarialCoTraining, CrossPseudoSupervision, standing_norms
+from cadnet.semi.jobs import build_learner
 from cadnet.semi.uamt import UncertaintyMeanTeacher
-from cadnet.training.learner import Learner, Outcome, Supervised
+from cadnet.training.task import Learner, Outcome, Supervised
 from cadnet.types import PairBatch
 
 RECIPE = Recipe(optimizer="adamw", lr=0.01, weight_decay=0.0, schedule="constant")

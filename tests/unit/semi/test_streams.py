@@ -11,7 +11,7 @@ from cadnet.datasets.augment import Augmentation
 from cadnet.datasets.cache import decode_split
 from cadnet.datasets.device import DevicePairs, TrainBatches
 from cadnet.datasets.manifest import MERGED_CLASS, open_dataset
-from cadnet.semi.batches import SemiBatches
+from cadnet.semi.jobs import SemiBatches
 from cadnet.types import IGNORE_INDEX
 from tests.fakes import write_fake_dataset
 

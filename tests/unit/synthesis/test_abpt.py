@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from cadnet.config import AbptParams, Range
-from cadnet.synthesis.abpt import EdgePoints, draw_abpt, edge_points, kmeans
 from cadnet.synthesis.blend import TAIL, Canvas
+from cadnet.synthesis.defects import EdgePoints, draw_abpt, edge_points, kmeans
 
 
 def square() -> np.ndarray:

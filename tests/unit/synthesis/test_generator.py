@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from cadnet.config import AbptParams, LineParams, Range, ScreenParams, SynLCDParams
+from cadnet.synthesis.defects import LineDefect
 from cadnet.synthesis.generator import SynLCDGenerator, sample_name
-from cadnet.synthesis.line import LineDefect
 
 SIZE = 96
 QUIET = ScreenParams(probability=0.0)

@@ -7,7 +7,7 @@ import pytest
 
 from cadnet.config import LineParams, Range
 from cadnet.synthesis.blend import TAIL, Canvas, line_profile
-from cadnet.synthesis.line import LineDefect, draw_lines
+from cadnet.synthesis.defects import LineDefect, draw_lines
 
 
 def blank(size: int, grey: int = 100, blur: float = 0.8) -> Canvas:

@@ -39,7 +39,7 @@ def test_patterns_are_the_same_bytes_again(drawn: Path, tmp_path: Path) -> None:
 
 
 def test_no_photograph_is_shared_between_splits() -> None:
-    from cadnet.synthesis.designs import PATTERNS
+    from cadnet.synthesis.patterns import PATTERNS
 
     sources = [design.picture.source for design in PATTERNS]
     train, val, test = set(sources[:6]), set(sources[6:7]), set(sources[7:])

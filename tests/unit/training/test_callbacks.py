@@ -1,4 +1,4 @@
-from cadnet.training.callbacks import best_epoch, format_row
+from cadnet.training.fit import best_epoch, format_row
 
 
 def test_best_is_the_highest_and_the_latest_of_equals() -> None:

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from cadnet.archives.limits import ArchiveError, Budget, Limits
-from cadnet.archives.readers import DAMAGES, Member, open_members
+from cadnet.fetching.archives import DAMAGES, ArchiveError, Budget, Limits, Member, open_members
 from cadnet.files import atomic_directory, value_digest
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2")

@@ -1,8 +1,8 @@
-"""DCT in its first form: two networks agree, and each withstands attacks on the other (Qiao et al. 2018).
+"""Two networks, or two views of one, that have to agree: deep co-training (DCT) and cross pseudo supervision.
 
-For segmentation in the form and with the weights of Peng et al. 2020: agreement is the Jensen-Shannon
-divergence.
-"""
+Sources: DCT in UAPS's and SSL4MIS's variant "deep co-training" (rotation) and in its first form of two
+networks under attack (Qiao et al. 2018, for segmentation with the weights of Peng et al. 2020); CPS (Chen et
+al. 2021) in UAPS's variant."""
 
 from __future__ import annotations
 
@@ -10,14 +10,42 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cadnet.config.consistency import DctParams
+from cadnet.config.training import CpsParams, DctParams
 from cadnet.datasets.augment import from_unit_range, to_unit_range
-from cadnet.semi.base import Consistency, disagreement
-from cadnet.semi.batches import Views
-from cadnet.semi.two import TwoNetworks
+from cadnet.semi.base import Consistency, SemiSupervised, TwoNetworks, Views, disagreement
 from cadnet.types import PairBatch, SegOutput
+
+
+class RotationCoTraining(SemiSupervised):
+    """L = L_sup + w(t) mean |softmax f(R x) - R softmax f(x)|^2, R a turn by 0, 90, 180 or 270 degrees.
+
+    The turn is drawn once a step, a quarter of the steps thus comparing dropout's noise only. The mean is
+    over batch, labels and pixels; gradients flow through both sides. Batches must be square.
+    """
+
+    def __init__(self, network: nn.Module, loss: nn.Module, params: DctParams) -> None:
+        super().__init__(network, loss, params)
+        self.weight = params.weight
+
+    def unsupervised(self, labelled: PairBatch, views: Views, progress: float) -> Consistency:
+        """Return the squared difference of both views; the pseudo-labels are those of the unturned one."""
+        del labelled, progress
+        turns = int(torch.randint(4, ()))
+        plain = self.network(*views).logits.float().softmax(dim=1)
+        turned = self.network(*(turn(view, turns) for view in views)).logits.float().softmax(dim=1)
+        term = F.mse_loss(turned, turn(plain, turns))
+        labels = plain.argmax(dim=1)
+        other = turn(turned, -turns).argmax(dim=1)
+        tallies = {"disagreement": disagreement(labels, other)}
+        return Consistency({"consistency": (term, self.weight)}, labels, tallies)
+
+
+def turn(image: Tensor, quarters: int) -> Tensor:
+    """Turn (..., H, W) by ``quarters`` of a circle, counterclockwise."""
+    return image.rot90(quarters, dims=(-2, -1))
 
 
 class AdversarialCoTraining(TwoNetworks):
@@ -97,3 +125,33 @@ def standing_norms(module: nn.Module) -> Iterator[None]:
     finally:
         for one, mode in zip(norms, modes, strict=True):
             one.train(mode)
+
+
+class CrossPseudoSupervision(TwoNetworks):
+    """L = L_sup(f1) + L_sup(f2) + w(t) [L(f1(x), argmax f2(x)) + L(f2(x), argmax f1(x))].
+
+    L is the loss that labels are learnt with, (CE + Dice) / 2 for the compared row, every pixel counts, and
+    with ``on_labelled`` the labelled images are cross-supervised, too. That is UAPS's variant; the original
+    has cross-entropy alone, a constant weight of 1.5 and CutMix. The two networks differ by their first
+    weights and dropout; the first is kept.
+    """
+
+    def __init__(self, network: nn.Module, second: nn.Module, loss: nn.Module, params: CpsParams) -> None:
+        super().__init__(network, second, loss, params)
+        self.weight, self.on_labelled = params.weight, params.on_labelled
+
+    def unsupervised(self, labelled: PairBatch, views: Views, progress: float) -> Consistency:
+        """Return the cross-supervision; the pseudo-labels are the first network's."""
+        del progress
+        term, first, second = self._crossed(*views)
+        if self.on_labelled:
+            term = term + self._crossed(labelled.image, labelled.reference)[0]
+        tallies = {"disagreement": disagreement(first, second)}
+        return Consistency({"cross": (term, self.weight)}, first, tallies)
+
+    def _crossed(self, image: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The cross-supervision's loss, and both networks' labels (B, H, W)."""
+        outputs = self.both(image, reference)
+        first, second = (output.logits.detach().argmax(dim=1) for output in outputs)
+        term = self.loss(outputs[0], second)["loss"] + self.loss(outputs[1], first)["loss"]
+        return term, first, second

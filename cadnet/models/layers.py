@@ -1,13 +1,36 @@
-"""Layers the convolutional baselines share: convolution blocks, pooled branches, classifiers."""
+"""Layers of the convolutional networks, and how maps change their size."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cadnet.models.fusion_head import resize
+
+def resize(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Bilinearly resize (B, C, h, w) to ``size`` (H, W), corners not aligned; no copy at the same size."""
+    if x.shape[2:] == torch.Size(size):
+        return x
+    return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Repeat the last row and column of (B, C, H, W) until height and width are multiples; no copy if so."""
+    height, width = x.shape[2:]
+    bottom, right = -height % multiple, -width % multiple
+    if bottom == 0 and right == 0:
+        return x
+    return F.pad(x, (0, right, 0, bottom), mode="replicate")
+
+
+def crop(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Keep the top left ``size`` (H, W) of (B, C, h, w)."""
+    height, width = size
+    return x[..., :height, :width]
+
 
 CLASSIFIER_STD = 0.01
 

@@ -22,7 +22,7 @@ from cadnet.config import ConfigError, ProjectParams, Recipe, load_params
 from cadnet.datasets.manifest import open_dataset
 from cadnet.files import write_text
 from cadnet.training.fit import FitResult, fit
-from cadnet.training.job import TrainingJob
+from cadnet.training.job import Job
 from pipelines.stages.command import run_stage
 from pipelines.stages.train import training_fingerprint
 from pipelines.trials import CACHE, CHECKPOINTS, PARAMS, dataset_folder, search_table
@@ -61,7 +61,7 @@ def search(params: ProjectParams, methods: Sequence[str] = ()) -> pd.DataFrame:
     return pd.DataFrame(list(rows.values()))
 
 
-def search_jobs(params: ProjectParams, methods: Sequence[str]) -> Iterator[tuple[str, TrainingJob]]:
+def search_jobs(params: ProjectParams, methods: Sequence[str]) -> Iterator[tuple[str, Job]]:
     """Each method's name with a training per candidate of its recipe.
 
     Raises:
@@ -79,10 +79,10 @@ def search_jobs(params: ProjectParams, methods: Sequence[str]) -> Iterator[tuple
         method = params.methods[name]
         for candidate in params.search.recipes[method.recipe]:
             train = params.train.model_copy(update={"recipes": {method.recipe: candidate}})
-            yield name, TrainingJob(dataset, method, train, params.search.seed)
+            yield name, Job(dataset, method, train, params.search.seed)
 
 
-def _row(name: str, job: TrainingJob, recipe: Recipe, result: FitResult) -> dict[Hashable, Any]:
+def _row(name: str, job: Job, recipe: Recipe, result: FitResult) -> dict[Hashable, Any]:
     scores: dict[Hashable, Any] = {
         key: value for key, value in result.best.items() if key.startswith(("val_iou_", "val_miou"))
     }

@@ -11,9 +11,9 @@ import numpy as np
 from torch import nn
 
 from cadnet.config import AlignmentParams
-from cadnet.inference.inputs import Job, Picture, as_picture, make_job
+from cadnet.inference.inputs import Job, make_job
 from cadnet.inference.network import PairNetwork, choose_device
-from cadnet.inference.prediction import Failure, Prediction, PredictionError
+from cadnet.inference.prediction import Failure, Picture, Prediction, PredictionError, as_picture
 from cadnet.inference.product import Product, read_product
 from cadnet.inference.references import Chosen, References
 from cadnet.inference.regions import decide, find_defects

@@ -14,8 +14,7 @@ import numpy as np
 
 from cadnet.images import read_image
 from cadnet.inference.caching import ByteCache
-from cadnet.inference.inputs import as_picture
-from cadnet.inference.prediction import Compared, PredictionError
+from cadnet.inference.prediction import Compared, PredictionError, as_picture
 from cadnet.inference.product import Product, ReferenceFile
 from cadnet.preparers.pairs.references import nearest, signature
 

@@ -22,8 +22,8 @@ from cadnet.types import PairBatch, SegOutput
 class RotationCoTraining(SemiSupervised):
     """L = L_sup + w(t) mean |softmax f(R x) - R softmax f(x)|^2, R a turn by 0, 90, 180 or 270 degrees.
 
-    The turn is drawn once a step, a quarter of the steps thus comparing dropout's noise only. The mean is
-    over batch, labels and pixels; gradients flow through both sides. Batches must be square.
+    The turn is sampled once a step, so a quarter of the steps compares dropout's noise only. The mean is over
+    batch, labels and pixels; gradients flow through both sides. Batches must be square.
     """
 
     def __init__(self, network: nn.Module, loss: nn.Module, params: DctParams) -> None:
@@ -54,7 +54,7 @@ class AdversarialCoTraining(TwoNetworks):
     L_cot = H((p1 + p2) / 2) - (H(p1) + H(p2)) / 2, mean over the pixels of unlabelled images.
     L_dif = H(p1(x), p2(x + a1)) + H(p2(x), p1(x + a2)), the clean side without gradient, mean over labelled
     and unlabelled images; a_i = epsilon sign of the gradient of network i's loss, against the mask or, where
-    there is none, its own labels. Batch norm stands still under attack, and attacked images stay within the
+    there is none, its own labels. Batch norm is frozen under attack, and attacked images stay within the
     range of grey levels. Unlike the original both networks see the same labelled batch. The first is kept.
     """
 
@@ -68,18 +68,18 @@ class AdversarialCoTraining(TwoNetworks):
         p1, p2 = (output.logits.float().softmax(dim=1) for output in self.both(*views))
         labels = [p.detach().argmax(dim=1) for p in (p1, p2)]
         parts = [(views, labels), (Views(labelled.image, labelled.reference), [labelled.mask] * 2)]
-        withstood = torch.stack([self._withstand(pairs, masks) for pairs, masks in parts]).mean()
+        adversarial = torch.stack([self._attacked_loss(pairs, masks) for pairs, masks in parts]).mean()
         terms = {
             "agreement": (jensen_shannon(p1, p2), self.params.weight),
-            "adversarial": (withstood, self.params.adversarial_weight),
+            "adversarial": (adversarial, self.params.adversarial_weight),
         }
         return Consistency(terms, labels[0], {"disagreement": disagreement(*labels)})
 
-    def _withstand(self, pairs: Views, masks: list[Tensor]) -> Tensor:
-        """L_dif on ``pairs``; ``masks`` are what each network is attacked against."""
+    def _attacked_loss(self, pairs: Views, masks: list[Tensor]) -> Tensor:
+        """Return L_dif on ``pairs``; ``masks`` are what each network is attacked against."""
         terms = []
         networks = (self.network, self.second)
-        with standing_norms(self):
+        with frozen_norms(self):
             for victim, other, mask in zip(networks, networks[::-1], masks, strict=True):
                 attacked = self._attack(victim, pairs, mask)
                 with torch.no_grad():
@@ -89,7 +89,7 @@ class AdversarialCoTraining(TwoNetworks):
         return torch.stack(terms).sum()
 
     def _attack(self, victim: nn.Module, pairs: Views, mask: Tensor) -> Tensor:
-        """The images a step up the victim's loss; no parameter receives a gradient from it."""
+        """Move images a step up the victim's loss; no parameter receives a gradient from it."""
         image = pairs.image.detach().requires_grad_(True)
         with torch.enable_grad():
             output: SegOutput = victim(image, pairs.reference)
@@ -114,8 +114,8 @@ def _entropy(probability: Tensor) -> Tensor:
 
 
 @contextmanager
-def standing_norms(module: nn.Module) -> Iterator[None]:
-    """Keep batch norms from learning and normalising by the batch for a while."""
+def frozen_norms(module: nn.Module) -> Iterator[None]:
+    """Freeze batch norms: they neither learn nor normalise by the batch."""
     norms = [one for one in module.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
     modes = [one.training for one in norms]
     for one in norms:
@@ -130,7 +130,7 @@ def standing_norms(module: nn.Module) -> Iterator[None]:
 class CrossPseudoSupervision(TwoNetworks):
     """L = L_sup(f1) + L_sup(f2) + w(t) [L(f1(x), argmax f2(x)) + L(f2(x), argmax f1(x))].
 
-    L is the loss that labels are learnt with, (CE + Dice) / 2 for the compared row, every pixel counts, and
+    L is the supervised loss, (CE + Dice) / 2 for the compared row; every pixel counts, and
     with ``on_labelled`` the labelled images are cross-supervised, too. That is UAPS's variant; the original
     has cross-entropy alone, a constant weight of 1.5 and CutMix. The two networks differ by their first
     weights and dropout; the first is kept.
@@ -150,7 +150,7 @@ class CrossPseudoSupervision(TwoNetworks):
         return Consistency({"cross": (term, self.weight)}, first, tallies)
 
     def _crossed(self, image: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The cross-supervision's loss, and both networks' labels (B, H, W)."""
+        """Return the cross-supervision's loss, and both networks' labels (B, H, W)."""
         outputs = self.both(image, reference)
         first, second = (output.logits.detach().argmax(dim=1) for output in outputs)
         term = self.loss(outputs[0], second)["loss"] + self.loss(outputs[1], first)["loss"]

@@ -18,14 +18,16 @@ from cadnet.semi.views import random_boxes, strong_view, weak_view
 from cadnet.types import IGNORE_INDEX, PairBatch, SegOutput
 
 
-def divergence(target: Tensor, probability: Tensor) -> Tensor:
+def kl_divergence(target: Tensor, probability: Tensor) -> Tensor:
     """Return KL(target || probability) per pixel, (B, H, W) in nats, of two distributions (B, K+1, H, W)."""
     logarithms = target.clamp(min=1e-8).log() - probability.clamp(min=1e-8).log()
     return (target * logarithms).sum(dim=1)
 
 
-def doubted_loss(logits: Tensor, labels: Tensor, doubt: Tensor, weighting: Weighting) -> Tensor:
-    """Return (CE + Dice) / 2 against pseudo-labels, the less of it the more ``doubt`` there is.
+def uncertainty_weighted_loss(
+    logits: Tensor, labels: Tensor, divergence: Tensor, weighting: Weighting
+) -> Tensor:
+    """Return (CE + Dice) / 2 against pseudo-labels, weighted down by the decoders' ``divergence``.
 
     "scalar": mean(e^-V) (CE + Dice) / 2, which is what the published code computes, its CE being a mean;
     "pixel": (mean(e^-V CE) + mean(e^-V) Dice) / 2, the formula, Dice having no pixels. Gradients flow through
@@ -34,10 +36,10 @@ def doubted_loss(logits: Tensor, labels: Tensor, doubt: Tensor, weighting: Weigh
     Args:
         logits: (B, K+1, H, W).
         labels: int64 (B, H, W) in {0..K, 255}.
-        doubt: V >= 0 in nats, (B, H, W).
+        divergence: V >= 0 in nats, (B, H, W).
         weighting: see above.
     """
-    trust = (-doubt).exp()
+    trust = (-divergence).exp()
     if weighting == "scalar":
         return trust.mean() * overlap_loss(logits, labels)
     pixels = trust * cross_entropy_map(logits, labels)
@@ -83,15 +85,15 @@ class CrossHeadCoTraining(SemiSupervised):
         )
         p1w, p2w, p1s, p2s = (logits.float().softmax(dim=1) for logits in (*weak, *strong))
         labels1, labels2 = (p.detach().argmax(dim=1) for p in (p1w, p2w))
-        doubt1, doubt2 = divergence(p2s, p1w), divergence(p2w, p1s)
-        term = doubted_loss(strong[0], labels2, doubt1, self.params.weighting) + doubt1.mean()
-        term = term + doubted_loss(strong[1], labels1, doubt2, self.params.weighting) + doubt2.mean()
+        v1, v2 = kl_divergence(p2s, p1w), kl_divergence(p2w, p1s)
+        term = uncertainty_weighted_loss(strong[0], labels2, v1, self.params.weighting) + v1.mean()
+        term = term + uncertainty_weighted_loss(strong[1], labels1, v2, self.params.weighting) + v2.mean()
         tallies = {"disagreement": disagreement(labels1, labels2)}
         pseudo = labels1.masked_fill(box.squeeze(1), IGNORE_INDEX)
         return Consistency({"cross": (term, self.params.weight)}, pseudo, tallies)
 
     def _decode(self, image: Tensor) -> Sequence[Tensor]:
-        """Logits of the main and of the auxiliary decoder."""
+        """Return logits of the main and of the auxiliary decoder."""
         features = self.network.encode(image)
         return self.network.decode(features, 0), self.network.decode(feature_noise(features), 1)
 
@@ -101,7 +103,7 @@ class MixedPseudoSupervision(SemiSupervised):
 
     p_i: what decoder i gives, p their mean, V_i = KL(p || p_i). L_sup: the mean of the decoders' losses.
     L_ps: the mean of (CE + Dice) / 2 against Y weighed by e^-V_i, where Y = argmax sum beta_i p_i without
-    gradient and beta is drawn from Dirichlet(1, 1, 1, 1) once a step. L_unc: the mean of V_i. The auxiliary
+    gradient and beta is sampled from Dirichlet(1, 1, 1, 1) once a step. L_unc: the mean of V_i. The auxiliary
     decoders see noise, dropout of elements, and dropout of what they attend to most. The main one is kept.
     """
 
@@ -125,28 +127,28 @@ class MixedPseudoSupervision(SemiSupervised):
         probabilities = torch.stack([logits.float().softmax(dim=1) for logits in outputs])
         labels = mixed_labels(probabilities.detach())
         mean = probabilities.mean(dim=0)
-        doubts = [divergence(mean, one) for one in probabilities]
+        divergences = [kl_divergence(mean, one) for one in probabilities]
         losses = [
-            doubted_loss(logits, labels, doubt, self.params.weighting)
-            for logits, doubt in zip(outputs, doubts, strict=True)
+            uncertainty_weighted_loss(logits, labels, v, self.params.weighting)
+            for logits, v in zip(outputs, divergences, strict=True)
         ]
         terms = {
             "pseudo": (torch.stack(losses).mean(), self.params.weight),
-            "uncertainty": (torch.stack(doubts).mean(), self.params.uncertainty_weight),
+            "uncertainty": (torch.stack(divergences).mean(), self.params.uncertainty_weight),
         }
         main, other = probabilities[:2].detach().argmax(dim=2)
         return Consistency(terms, labels, {"disagreement": disagreement(main, other)})
 
     def _decode(self, image: Tensor) -> Sequence[Tensor]:
-        """Logits of the main decoder, then of the auxiliary ones."""
+        """Return logits of the main decoder, then of the auxiliary ones."""
         features = self.network.encode(image)
-        disturbed = (features, feature_noise(features), element_dropout(features), feature_dropout(features))
-        return [self.network.decode(maps, number) for number, maps in enumerate(disturbed)]
+        perturbed = (features, feature_noise(features), element_dropout(features), feature_dropout(features))
+        return [self.network.decode(maps, number) for number, maps in enumerate(perturbed)]
 
 
 def mixed_labels(probabilities: Tensor) -> Tensor:
     """Return argmax sum beta_i p_i, int64 (B, H, W), of (decoders, B, K+1, H, W); beta ~ Dirichlet(1)."""
-    # Exponential numbers over their sum are a draw from it.
-    shares = torch.empty(len(probabilities), device=probabilities.device).exponential_()
-    mixed = (probabilities * (shares / shares.sum()).view(-1, 1, 1, 1, 1)).sum(dim=0)
+    # Exponential numbers over their sum are Dirichlet(1).
+    weights = torch.empty(len(probabilities), device=probabilities.device).exponential_()
+    mixed = (probabilities * (weights / weights.sum()).view(-1, 1, 1, 1, 1)).sum(dim=0)
     return mixed.argmax(dim=1)

@@ -21,7 +21,7 @@ from cadnet.semi.base import SemiBatch
 from cadnet.semi.cotraining import AdversarialCoTraining, CrossPseudoSupervision, RotationCoTraining
 from cadnet.semi.decoders import CrossHeadCoTraining, MixedPseudoSupervision
 from cadnet.semi.uamt import UncertaintyMeanTeacher
-from cadnet.training.job import PairData, TrainingJob, TrainingPlan, build_network
+from cadnet.training.job import Job, PairData, TrainingPlan, build_network
 from cadnet.training.task import Learner, Supervised
 
 
@@ -66,9 +66,9 @@ class FewLabelData(PairData):
         dataset: what is fine-tuned on.
         params: batch size and augmentation.
         seed: decides order and augmentation.
-        cache: where decoded splits lie.
-        labelled: rows of the train split that may be learnt from with their masks.
-        unlabelled: rows that are seen without; none gives labelled batches alone.
+        cache: folder of decoded splits.
+        labelled: rows of the train split whose masks may be used.
+        unlabelled: rows that are seen without masks; none gives labelled batches alone.
         steps: batches in an epoch.
     """
 
@@ -87,7 +87,7 @@ class FewLabelData(PairData):
         self.labelled, self.unlabelled, self.steps = labelled, unlabelled, steps
 
     def train_dataloader(self) -> TrainBatches | SemiBatches:  # type: ignore[override]
-        """Batches of the labelled rows, with as many of unlabelled ones beside them."""
+        """Return batches of the labelled rows, paired with as many of unlabelled ones."""
         pairs = self.pairs("train")
         labelled = self.batches(pairs, self.seed, torch.tensor(self.labelled), self.steps)
         if not self.unlabelled:
@@ -104,9 +104,9 @@ def build_learner(method: MethodParams, train: TrainParams, start: Path | None =
     """Build a method's networks from torch's generator and what trains them, for one class of defects.
 
     Args:
-        method: what is built.
+        method: what to build.
         train: what all methods share.
-        start: folder of weights to begin with; None begins at random.
+        start: folder of initial weights; None starts at random.
 
     Raises:
         ValueError: the method does not fit its network or its loss.
@@ -143,7 +143,7 @@ def build_learner(method: MethodParams, train: TrainParams, start: Path | None =
 
 
 def _with_decoders(network: nn.Module, method: MethodParams, auxiliary: int) -> UNet:
-    """The network, if it is what a method of several decoders needs."""
+    """Return the network if it fits a method of several decoders, else raise ValueError."""
     if not isinstance(network, UNet) or len(network.decoders) != auxiliary + 1 or method.loss != "ce+dice":
         raise ValueError(
             f"method {method.title!r} needs model: unet, options: {{auxiliary: {auxiliary}}} and loss: "
@@ -153,11 +153,11 @@ def _with_decoders(network: nn.Module, method: MethodParams, auxiliary: int) -> 
 
 
 @dataclass(frozen=True)
-class PretrainingJob(TrainingJob):
+class PretrainingJob(Job):
     """A method learns all labels of ``dataset``, whose classes are one; nothing is unlabelled."""
 
     def identity(self) -> Mapping[str, Any]:
-        """Return all besides the code that decides the weights."""
+        """Return everything besides the code that decides the weights."""
         return {**super().identity(), "labels": "all"}
 
     def learner(self) -> Learner:
@@ -166,7 +166,7 @@ class PretrainingJob(TrainingJob):
 
 
 @dataclass(frozen=True)
-class FinetuningJob(TrainingJob):
+class FinetuningJob(Job):
     """A pre-trained method learns few labels of ``dataset``, whose classes are one.
 
     ``labelled`` and ``unlabelled`` are rows of the train split; only methods that use unlabelled images see
@@ -182,7 +182,7 @@ class FinetuningJob(TrainingJob):
     origin: str
 
     def identity(self) -> Mapping[str, Any]:
-        """Return all besides the code that decides the weights."""
+        """Return everything besides the code that decides the weights."""
         return {
             **super().identity(),
             "labelled": list(self.labelled),
@@ -210,7 +210,7 @@ class FinetuningJob(TrainingJob):
         if self.method.semi is not None and not self.unlabelled:
             raise ValueError(
                 f"method {self.method.title!r} learns from unlabelled images and there are none; raise "
-                "semi.unlabelled and draw the label list again with `python -m pipelines.labels`"
+                "semi.unlabelled and generate the label list again with `python -m pipelines.labels`"
             )
         torch.manual_seed(self.seed)
         data = FewLabelData(

@@ -33,8 +33,8 @@ def strong_view(images: Tensor) -> Tensor:
 
 def _changed(images: Tensor, changes: list[tuple[float, Change]]) -> Tensor:
     pixels = to_unit_range(images)
-    for chance, change in changes:
-        chosen = torch.rand(len(pixels), 1, 1, 1, device=pixels.device) < chance
+    for probability, change in changes:
+        chosen = torch.rand(len(pixels), 1, 1, 1, device=pixels.device) < probability
         pixels = torch.where(chosen, change(pixels).clamp(0, 1), pixels)
     return from_unit_range(pixels).to(images.dtype)
 
@@ -57,7 +57,7 @@ def add_noise(pixels: Tensor) -> Tensor:
 
 
 def drop_pixels(pixels: Tensor) -> Tensor:
-    """Blacken one pixel in a hundred."""
+    """Set one pixel in a hundred to black."""
     kept = torch.rand(len(pixels), 1, *pixels.shape[2:], device=pixels.device) >= 0.01
     return pixels * kept
 
@@ -91,24 +91,24 @@ def _grey(pixels: Tensor) -> Tensor:
 
 
 BOX = 0.5
-"""Share of the image that a box covers."""
+"""Fraction of the image that a box covers."""
 
 
-def random_boxes(images: Tensor, chance: float) -> Tensor:
-    """Draw at most one box per image: bool (B, 1, H, W), True inside.
+def random_boxes(images: Tensor, probability: float) -> Tensor:
+    """Sample at most one box per image: bool (B, 1, H, W), True inside.
 
-    A box has the image's shape and half its area, lies anywhere within it and comes with ``chance``.
+    A box has the image's shape, half its area, a uniform position, and occurs with ``probability``.
     """
     count, _, height, width = images.shape
     side = BOX**0.5
-    place = torch.rand(2, count, 1, device=images.device) * (1 - side)
+    corner = torch.rand(2, count, 1, device=images.device) * (1 - side)
     rows, columns = (
         (low <= steps) & (steps < low + side)
         for low, steps in zip(
-            place,
+            corner,
             ((torch.arange(length, device=images.device) + 0.5) / length for length in (height, width)),
             strict=True,
         )
     )
-    drawn = torch.rand(count, 1, 1, device=images.device) < chance
-    return (rows[:, :, None] & columns[:, None, :] & drawn).unsqueeze(1)
+    present = torch.rand(count, 1, 1, device=images.device) < probability
+    return (rows[:, :, None] & columns[:, None, :] & present).unsqueeze(1)

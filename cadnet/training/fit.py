@@ -18,17 +18,17 @@ from torch import nn
 from cadnet.config import TrainParams
 from cadnet.models.weights import save_weights
 from cadnet.training.checkpoints import SafetensorsIO
-from cadnet.training.job import Job, TrainingPlan, recipe_of
+from cadnet.training.job import Job, TrainingPlan
 from cadnet.training.task import Epoch, Learner, SegmentationTask
 
 MONITOR = "val_miou"
-"""The number that chooses the checkpoint; always from the validation split."""
+"""The metric that chooses the checkpoint; always of the validation split."""
 
 
 def best_epoch(history: list[Epoch]) -> Epoch | None:
     """Return the row with the highest ``val_miou`` (the latest of equals), or None without any.
 
-    Of equal epochs the latest has learnt most: where validation shows nothing yet, all are 0.
+    Among equals the latest has trained longest: before validation shows anything, all are 0.
     """
     scored = [row for row in history if MONITOR in row]
     if not scored:
@@ -43,7 +43,7 @@ def best_epoch(history: list[Epoch]) -> Epoch | None:
 
 
 class EpochEnd(Checkpoint):
-    """After each epoch: keep the weights if they are the best, report the row, then save the state.
+    """After each epoch: keep the weights if they are the best, pass on the row, then save the state.
 
     Derived from Lightning's ``Checkpoint`` because such callbacks run after the task's own hooks. The state
     is saved last: killed before that, the epoch runs again and does the same again.
@@ -58,7 +58,7 @@ class EpochEnd(Checkpoint):
         self.state_path, self.save_best, self.on_epoch = state_path, save_best, on_epoch
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Runs after validation and after the task appended the epoch's row."""
+        """Run after validation and after the task appended the epoch's row."""
         assert isinstance(pl_module, SegmentationTask)
         row = pl_module.history[-1]
         if trainer.is_global_zero:
@@ -70,7 +70,7 @@ class EpochEnd(Checkpoint):
 
 
 class ProgressLines(Checkpoint):
-    """One plain line an epoch, for logs that are not a terminal."""
+    """One plain line per epoch, for logs that are not a terminal."""
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Print the finished epoch's row."""
@@ -100,7 +100,7 @@ STATE_FILE = "state.safetensors"
 
 @dataclass(frozen=True)
 class FitResult:
-    """How training went: one history row per epoch, and the row whose weights were kept."""
+    """One history row per epoch, and the row whose weights were kept."""
 
     history: list[Epoch]
     best: Epoch
@@ -115,7 +115,7 @@ def fit(
     on_epoch: Callable[[Epoch], None] | None = None,
     metadata: dict[str, Any] | None = None,
 ) -> FitResult:
-    """Train ``job``, or go on where a killed process stopped.
+    """Train ``job``, or resume it where a killed process stopped.
 
     ``work`` holds the training state (replaced after each epoch) and the best weights so far
     (``weights.safetensors``, ``model.json`` with ``metadata``). Resumed on a CPU, the weights come out
@@ -171,7 +171,7 @@ def _scores(row: Epoch) -> Epoch:
 def _build_task(job: Job, plan: TrainingPlan) -> SegmentationTask:
     return SegmentationTask(
         plan.learner,
-        recipe_of(job),
+        job.recipe,
         job.dataset.classes,
         job.train.batch_size,
         total_steps=plan.epochs * plan.steps,

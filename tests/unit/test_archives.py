@@ -166,7 +166,9 @@ class TestExtracted:
 
     def test_two_processes_unpack_it_once(self, tmp_path: Path) -> None:
         archive = write_tar(tmp_path / "a.tar", {str(index): bytes(2**16) for index in range(50)})
-        code = "import sys\nfrom cadnet.fetching.unpacking import extracted\nprint(extracted(*sys.argv[1:]))\n"
+        code = (
+            "import sys\nfrom cadnet.fetching.unpacking import extracted\nprint(extracted(*sys.argv[1:]))\n"
+        )
         command = [sys.executable, "-c", code, str(archive), str(tmp_path / "cache")]
         root = Path(__file__).parents[2]
         started = [subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) for _ in range(2)]

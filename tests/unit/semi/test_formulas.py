@@ -11,7 +11,7 @@ from cadnet.losses.contrastive import FewLabelLoss
 from cadnet.losses.segmentation import cross_entropy, cross_entropy_map, dice_loss, overlap_loss
 from cadnet.semi.base import disagreement, label_quality, ramp_weight
 from cadnet.semi.cotraining import attacked_image, jensen_shannon, turn
-from cadnet.semi.decoders import divergence, doubted_loss, mixed_labels
+from cadnet.semi.decoders import kl_divergence, mixed_labels, uncertainty_weighted_loss
 from cadnet.semi.uamt import certainty_threshold, entropy, masked_difference
 from cadnet.types import SegOutput
 
@@ -69,23 +69,23 @@ def test_few_label_loss_needs_a_distance_and_one_class() -> None:
 def test_divergence_and_trust_by_hand() -> None:
     target, other = of(0.5, 0.25), of(0.5, 0.75)
     expected = 0.25 * math.log(0.25 / 0.75) + 0.75 * math.log(0.75 / 0.25)
-    doubt = divergence(target, other)
+    doubt = kl_divergence(target, other)
     assert doubt.tolist() == [[pytest.approx([0.0, expected], abs=1e-6)]]
     logits, labels = of(0.75, 0.5).log(), torch.tensor([[[1, 0]]])
     trust = (1 + math.exp(-expected)) / 2
     scalar = trust * overlap_loss(logits, labels).item()
-    assert doubted_loss(logits, labels, doubt, "scalar").item() == pytest.approx(scalar)
+    assert uncertainty_weighted_loss(logits, labels, doubt, "scalar").item() == pytest.approx(scalar)
     pixels = -(math.log(0.75) + math.exp(-expected) * math.log(0.5)) / 2
     by_pixel = (pixels + trust * dice_loss(logits, labels).item()) / 2
-    assert doubted_loss(logits, labels, doubt, "pixel").item() == pytest.approx(by_pixel)
+    assert uncertainty_weighted_loss(logits, labels, doubt, "pixel").item() == pytest.approx(by_pixel)
 
 
 def test_without_doubt_both_weightings_are_the_plain_loss() -> None:
     logits, labels = of(0.9, 0.2, 0.4).log(), torch.tensor([[[1, 0, 1]]])
     none = torch.zeros(1, 1, 3)
     plain = overlap_loss(logits, labels).item()
-    assert doubted_loss(logits, labels, none, "scalar").item() == pytest.approx(plain)
-    assert doubted_loss(logits, labels, none, "pixel").item() == pytest.approx(plain)
+    assert uncertainty_weighted_loss(logits, labels, none, "scalar").item() == pytest.approx(plain)
+    assert uncertainty_weighted_loss(logits, labels, none, "pixel").item() == pytest.approx(plain)
 
 
 def test_uncertainty_and_its_threshold() -> None:

@@ -12,7 +12,7 @@ from cadnet.config import MethodParams, Recipe, TrainParams
 from cadnet.models.tensors import WeightsError
 from cadnet.models.weights import save_weights
 from cadnet.semi.base import SemiBatch, SemiSupervised
-from cadnet.semi.cotraining import AdversarialCoTraining, CrossPseudoSupervision, standing_norms
+from cadnet.semi.cotraining import AdversarialCoTraining, CrossPseudoSupervision, frozen_norms
 from cadnet.semi.jobs import build_learner
 from cadnet.semi.uamt import UncertaintyMeanTeacher
 from cadnet.training.task import Learner, Outcome, Supervised
@@ -192,7 +192,7 @@ def test_of_the_teacher_only_dropout_is_active() -> None:
 def test_an_attack_leaves_no_gradient_and_no_statistics() -> None:
     one = learner("dct-adversarial")
     assert isinstance(one, AdversarialCoTraining)
-    with standing_norms(one):
+    with frozen_norms(one):
         assert not one.network.encoder.blocks[0][1].training
         before = one.network.encoder.blocks[0][1].running_mean.clone()
         attacked = one._attack(one.network, BATCH.views, BATCH.labelled.mask)

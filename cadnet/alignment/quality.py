@@ -77,11 +77,11 @@ def _without_light(grey: np.ndarray, usable: np.ndarray) -> np.ndarray:
     factor = min(1.0, COARSE_SIDE / max(grey.shape))
     size = max(1, round(grey.shape[1] * factor)), max(1, round(grey.shape[0] * factor))
     weight = usable.astype(np.float32)
-    total, share = (
+    total, covered = (
         cv2.GaussianBlur(cv2.resize(values, size, interpolation=cv2.INTER_AREA), (0, 0), LIGHT_SIGMA)
         for values in (grey * weight, weight)
     )
-    return (grey - enlarged(total / np.maximum(share, 1e-3), grey)) * weight
+    return (grey - enlarged(total / np.maximum(covered, 1e-3), grey)) * weight
 
 
 _CELLS = 7

@@ -1,4 +1,4 @@
-"""How sure a difference between two methods is, given the test images: the paired percentile bootstrap.
+"""Confidence of a difference between two methods on the test images: the paired percentile bootstrap.
 
 Images, or the groups they come in, are drawn with replacement; both methods get the same draw, and every
 metric is computed anew from the summed counts (Efron and Tibshirani, An Introduction to the Bootstrap, 13.3).
@@ -29,7 +29,7 @@ _BLOCK = 4_000_000
 class Interval:
     """Percentiles of a difference over resamples: ``low`` to ``high`` hold the middle 95 per cent.
 
-    ``wins``: share of the resamples in which the first method is strictly better. ``resamples``: those in
+    ``wins``: fraction of the resamples in which the first method is strictly better. ``resamples``: those in
     which both methods had a value; the others are left out.
     """
 

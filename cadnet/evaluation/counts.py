@@ -20,7 +20,7 @@ _BLOCK = 2**20
 
 
 class CountError(ValueError):
-    """The pixels that were counted cannot be scored; the message says what was wrong and the cure."""
+    """The pixels that were counted cannot be scored; the message names the cause and the fix."""
 
 
 @dataclass(frozen=True)

@@ -47,16 +47,17 @@ class Decision:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What was measured of one model.
+    """Measurements of one model.
 
-    ``counts``: over the acceptance set. ``latency_ms``: median of single pairs. ``false_shares``: share of
-    pixels called defective, by disturbance of a clean pair, the undisturbed one under ``identical``.
-    ``export_difference``: see :class:`~cadnet.config.operate.GateParams`; None where it was not exported.
+    ``counts``: over the acceptance set. ``latency_ms``: median of single pairs. ``false_fractions``: fraction
+    of pixels classified as defective, by disturbance of a clean pair, the undisturbed one under
+    ``identical``. ``export_difference``: see :class:`~cadnet.config.operate.GateParams`; None where it was
+    not exported.
     """
 
     counts: Counts
     latency_ms: float = 0.0
-    false_shares: Mapping[str, float] = field(default_factory=dict)
+    false_fractions: Mapping[str, float] = field(default_factory=dict)
     export_difference: float | None = None
 
 
@@ -79,7 +80,7 @@ def decide(
         class_names: the defect classes 1..K.
         rows: the acceptance set's manifest, whose row numbers are ``counts.index``.
         params: the limits.
-        defect_sizes: edges of the size slices, as shares of the image.
+        defect_sizes: edges of the size slices, as fractions of the image.
 
     Raises:
         ValueError: champion and challenger were scored on different images.
@@ -148,11 +149,11 @@ def _no_slice_worse(
 
 def _behaviour(challenger: Measured, params: GateParams) -> list[Check]:
     checks = []
-    for name, share in challenger.false_shares.items():
-        limit = 0.0 if name == IDENTICAL else params.behaviour.false_share
+    for name, fraction in challenger.false_fractions.items():
+        limit = 0.0 if name == IDENTICAL else params.behaviour.false_fraction
         wanted = f"at most {100 * limit:g} % of the pixels"
-        said = f"{100 * share:.3g} % called defective"
-        checks.append(Check(f"clean pair, {name}", share <= limit, said, wanted))
+        value = f"{100 * fraction:.3g} % classified as defective"
+        checks.append(Check(f"clean pair, {name}", fraction <= limit, value, wanted))
     return checks
 
 

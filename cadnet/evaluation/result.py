@@ -1,4 +1,4 @@
-"""Everything that is known about one network on one split, as one JSON-safe value."""
+"""All metrics of one network on one split, as one JSON-safe value."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def evaluation_result(
         counts: what was scored.
         class_names: the defect classes 1..K.
         manifest: the split's manifest, whose row numbers are ``counts.index``.
-        defect_sizes: upper edges of the size slices, as shares of the image.
+        defect_sizes: upper edges of the size slices, as fractions of the image.
         min_pixels: predicted defect pixels from which an image is judged defective.
         contrast: of each row of ``manifest`` (:func:`~cadnet.evaluation.slices.defect_contrast`).
         contrast_bins: slices by contrast, equally filled.

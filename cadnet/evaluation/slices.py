@@ -118,7 +118,7 @@ def all_slices(
     Args:
         counts: what was scored; ``counts.index`` are row numbers of ``manifest``.
         manifest: the split's manifest, one row per image.
-        defect_sizes: upper edges of the size classes, as shares of the image (:class:`EvaluateParams`).
+        defect_sizes: upper edges of the size classes, as fractions of the image (:class:`EvaluateParams`).
         min_pixels: predicted defect pixels from which an image is judged defective.
         contrast: of each row of ``manifest``, grey levels, NaN for none; None leaves contrast out.
         contrast_edges: upper edges of the contrast classes, grey levels.
@@ -133,7 +133,7 @@ def all_slices(
         if column in rows and 1 < rows[column].nunique(dropna=False) <= MOST_SLICES
         for part in slice_by_column(counts, rows, column, min_pixels)
     ]
-    parts += slice_by_edges(counts, "defect size", defect_share(counts), defect_sizes, min_pixels)
+    parts += slice_by_edges(counts, "defect size", defect_fraction(counts), defect_sizes, min_pixels)
     if contrast is not None:
         parts += slice_by_contrast(counts, contrast[counts.index], contrast_edges, min_pixels)
     return tuple(parts)
@@ -153,8 +153,8 @@ def scored_rows(counts: Counts, manifest: pd.DataFrame) -> pd.DataFrame:
     return manifest.iloc[counts.index]
 
 
-def defect_share(counts: Counts) -> np.ndarray:
-    """Share of each image's scored pixels that is truly defective, float64 (N,) in [0, 1]."""
+def defect_fraction(counts: Counts) -> np.ndarray:
+    """Return the fraction of each image's scored pixels that is truly defective, float64 (N,) in [0, 1]."""
     totals = counts.confusion.sum((1, 2))
     return counts.confusion[:, 1:].sum((1, 2)) / np.maximum(totals, 1)
 

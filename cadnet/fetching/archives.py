@@ -23,7 +23,7 @@ _SHOWN = 5
 
 
 class ArchiveError(ValueError):
-    """An archive cannot be unpacked; the message names it, the reason and the cure."""
+    """An archive cannot be unpacked; the message names it, the reason and the fix."""
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def disturbances(image: np.ndarray, params: BehaviourParams) -> Iterator[tuple[s
             yield f"moved {side}", _moved(image, down, right)
 
 
-def false_shares(predictor: Predictor, params: BehaviourParams) -> dict[str, float]:
+def false_fractions(predictor: Predictor, params: BehaviourParams) -> dict[str, float]:
     """Return by disturbance the largest share of a reference's pixels that is called defective, in [0, 1].
 
     References of the product, :data:`MOST` at most, are compared with themselves, disturbed; nothing in them
@@ -93,7 +93,7 @@ def measure(
     return Measured(
         counts=acceptance_counts(predictor, decoded, advance),
         latency_ms=latency_ms(predictor, decoded),
-        false_shares=false_shares(predictor, params.behaviour),
+        false_fractions=false_fractions(predictor, params.behaviour),
         export_difference=export_difference(product),
     )
 

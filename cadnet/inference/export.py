@@ -121,9 +121,9 @@ def _write(
         raise ImportError(f"writing ONNX needs {error.name}; install cadnet[onnx]") from error
     except Exception as error:  # the exporter raises errors of many kinds, which all mean the same here
         name = type(plain.model).__name__
-        cure = "; export it for one size (dynamic=False)" if dynamic else ""
+        hint = "; export it for one size (dynamic=False)" if dynamic else ""
         reason = str(error).partition("\n")[0]  # pages of advice to developers follow
-        raise ExportError(f"{name} cannot be written as ONNX: {reason}{cure}") from error
+        raise ExportError(f"{name} cannot be written as ONNX: {reason}{hint}") from error
     assert onnx_program is not None
     onnx_program.save(path)
 

@@ -79,7 +79,7 @@ def make_job(
         chosen: its reference; None for networks that look at the image alone.
         alignment: None takes the pair as it is.
         side: of the tiles, in pixels.
-        overlap: share of a tile that neighbours have in common.
+        overlap: fraction of a tile that neighbours have in common.
 
     Raises:
         PredictionError: image and reference differ in size, or cannot be brought together.

@@ -52,8 +52,8 @@ class Placed(NamedTuple):
     """How the image was brought onto its reference.
 
     ``residual``: pixels by which the pair is still apart; ``shift``: pixels by which the corner that moved
-    farthest moved; ``confidence``: correlation of the pair in 0..1; ``covered``: share of the image that the
-    reference shows too, the rest being judged good unseen.
+    farthest moved; ``confidence``: correlation of the pair in 0..1; ``covered``: fraction of the image that
+    the reference shows too, the rest being judged good unseen.
     """
 
     residual: float

@@ -41,7 +41,7 @@ class Predictor:
         min_pixels: in place of the product's.
         alignment: None does as the product says, False takes every pair as it lies; True brings images
             onto the reference by the product's limits, else by the defaults.
-        overlap: share of a tile, 0 to 0.9, that neighbours of a large image have in common.
+        overlap: fraction of a tile, 0 to 0.9, that neighbours of a large image have in common.
         cache_bytes: limit of encoded references; 0 encodes the reference with every image.
         network: in place of the folder's, with the same classes.
 

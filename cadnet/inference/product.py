@@ -2,7 +2,8 @@
 
 A folder holds all that prediction needs: ``weights.safetensors`` and ``model.json`` as ``save_weights``
 writes them, ``references/<name>.png``, and ``product.json`` with the digests of the others. Nothing in it is
-pickled."""
+pickled.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ _KEY = "format_version"
 
 
 class ProductError(ValueError):
-    """A folder is no usable product; the message names the file, the cause and the cure."""
+    """A folder is no usable product; the message names the file, the cause and the fix."""
 
 
 class ReferenceFile(Params):

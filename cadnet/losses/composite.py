@@ -13,8 +13,8 @@ from cadnet.config import MethodParams
 from cadnet.losses.contrastive import (
     MARGIN_NG,
     MARGIN_OK,
-    FewLabelLoss,
     Normalisation,
+    ScoreDistanceLoss,
     balance_factors,
     contrastive_loss,
 )
@@ -76,7 +76,7 @@ class CompositeLoss(nn.Module):
         weighted sum "auxiliary", each resized to the mask first.
 
         Args:
-            output: what the network gave.
+            output: of the network.
             mask: int64 (B, H, W) in {0..K, 255}.
 
         Raises:
@@ -127,6 +127,6 @@ def build_loss(method: MethodParams, class_pixels: Sequence[int]) -> nn.Module:
     """
     if method.loss == "ce+dice":
         return OverlapLoss()
-    if method.loss == "few-label":
-        return FewLabelLoss(method.contrastive_weight, method.defect_weight)
+    if method.loss == "cl+cl":
+        return ScoreDistanceLoss(method.contrastive_weight, method.defect_weight)
     return CompositeLoss(method.loss, method.contrastive_weight, class_pixels)

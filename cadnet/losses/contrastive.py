@@ -93,13 +93,14 @@ def _class_mean(hinge: Tensor, label: Tensor, valid: Tensor, labels: int) -> Ten
     return (sums / counts.clamp(min=1)).sum() / (counts > 0).sum().clamp(min=1)
 
 
-class FewLabelLoss(nn.Module):
+class ScoreDistanceLoss(nn.Module):
     """loss = hinge(z) + distance_weight * hinge(D): scores and distances, both against the same margins.
 
-    z is the one score per pixel that CADNet gives with ``head: contrastive``; it is drawn below 0.3 on
-    background and above 2.2 on defects, as the distance D is. Both are means over the pixels that count,
-    those of defects weighed by ``defect_weight``: hinges alone call a defect what is one more often than not,
-    which is less than the best IoU asks for.
+    The paper's loss for few labels, without cross-entropy ("Few-label learning"). z is the one score per
+    pixel that CADNet gives with ``head: contrastive``; like the distance D it is pulled below 0.3 on
+    background and pushed above 2.2 on defects. Both are means over the pixels that count, those of defects
+    weighted by ``defect_weight``: plain hinges put the decision at a probability of one half, which is above
+    the threshold of the best IoU.
 
     Args:
         distance_weight: of the distance's term. The authors' code sums both terms with different divisors,
@@ -134,7 +135,7 @@ class FewLabelLoss(nn.Module):
         """
         if output.distance is None or output.logits.shape[1] != 2:
             raise ValueError(
-                "loss few-label needs a distance and one score per pixel; use model: cadnet with "
+                "loss cl+cl needs a distance and one score per pixel; use model: cadnet with "
                 "options {decoder: multiply, head: contrastive}"
             )
         score = contrastive_loss(output.logits[:, 1:], mask, self.factors)

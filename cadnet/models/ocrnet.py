@@ -32,8 +32,8 @@ def object_regions(features: Tensor, logits: Tensor) -> Tensor:
         logits: coarse logits (B, K+1, h, w).
     """
     with without_autocast(features):
-        share = at_least_float32(logits).flatten(2).softmax(dim=2)  # (B, K+1, hw)
-        regions = share @ at_least_float32(features).flatten(2).transpose(1, 2)  # (B, K+1, C)
+        weight = at_least_float32(logits).flatten(2).softmax(dim=2)  # (B, K+1, hw)
+        regions = weight @ at_least_float32(features).flatten(2).transpose(1, 2)  # (B, K+1, C)
     return regions.transpose(1, 2).unsqueeze(3).to(features.dtype)
 
 

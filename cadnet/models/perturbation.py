@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-ATTENTION_SHARE = (0.7, 0.9)
-"""Range of the share of the largest attention from which ``feature_dropout`` drops positions."""
+ATTENTION_RANGE = (0.7, 0.9)
+"""Range of gamma, the fraction of the largest attention from which ``feature_dropout`` drops positions."""
 
 
 def feature_noise(features: Sequence[Tensor], amount: float = 0.3) -> list[Tensor]:
@@ -66,7 +66,7 @@ def _inactive(z: Tensor) -> Tensor:
     """Mask (B, 1, H, W) of the positions of (B, C, H, W) that ``feature_dropout`` keeps."""
     # In float32, as means rounded to bfloat16 would tie with the threshold.
     attention = z.detach().mean(dim=1, keepdim=True, dtype=torch.promote_types(z.dtype, torch.float32))
-    gamma = _uniform((), *ATTENTION_SHARE, z)
+    gamma = _uniform((), *ATTENTION_RANGE, z)
     return attention < gamma * attention.amax(dim=(2, 3), keepdim=True)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class WeightsError(ValueError):
-    """Weights are damaged or belong to another network; the message names file, cause and cure."""
+    """Weights are damaged or belong to another network; the message names file, cause and fix."""
 
 
 @contextmanager
@@ -51,11 +51,11 @@ def read_header(path: Path | str) -> dict[str, str]:
         return dict(content.metadata() or {})
 
 
-def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: Path | str, cure: str) -> None:
+def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: Path | str, hint: str) -> None:
     """Load ``state`` into ``module`` when every name and shape fits, else change nothing.
 
     Raises:
-        WeightsError: names or shapes differ; the first few of each kind are listed, then ``cure``.
+        WeightsError: names or shapes differ; the first few of each kind are listed, then ``hint``.
     """
     own = module.state_dict()
     problems = []
@@ -73,7 +73,7 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: Path |
     if shapes:
         problems.append(f"other shapes: {_shorten(sorted(shapes))}")
     if problems:
-        raise WeightsError(f"{source} does not fit {type(module).__name__}: {'; '.join(problems)}. {cure}")
+        raise WeightsError(f"{source} does not fit {type(module).__name__}: {'; '.join(problems)}. {hint}")
     module.load_state_dict(dict(state))
 
 

@@ -16,7 +16,7 @@ from cadnet.models.layers import crop, pad_to_multiple
 from cadnet.types import SegOutput
 
 DROPOUTS = (0.05, 0.1, 0.2, 0.3, 0.5)
-"""Share of elements dropped in each block of the encoder, finest first."""
+"""Fraction of elements dropped in each block of the encoder, finest first."""
 
 STRIDE = 16
 """Input pixels per position of the deepest map: four poolings by two."""
@@ -31,7 +31,7 @@ class ConvBlock(nn.Sequential):
     Args:
         in_channels: C of the input (B, C, h, w).
         out_channels: C' of the output (B, C', h, w).
-        dropout: share of elements dropped in training.
+        dropout: fraction of elements dropped in training.
     """
 
     def __init__(self, in_channels: int, out_channels: int, dropout: float = 0.0) -> None:

@@ -124,11 +124,11 @@ def load_weights(folder: Path | str, model: nn.Module) -> ModelDescription:
     description = ModelDescription.read(folder)
     path = Path(folder) / WEIGHTS_NAME
     state = read_tensors(path)
-    cure = (
+    hint = (
         f"The weights are of model {description.name!r} with {description.num_classes} defect classes and "
         f"options {dict(description.options)}; build that model or train again"
     )
-    load_strictly(model, state, path, cure)
+    load_strictly(model, state, path, hint)
     return description
 
 

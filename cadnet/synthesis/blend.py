@@ -73,14 +73,14 @@ def choose_color(
     """
     values = covered.astype(np.float32)
     order = rng.permutation(len(COLORS))
-    shares = []
+    visible = []
     for i in order:
         red, green, blue = np.abs(values - np.asarray(COLORS[i], np.float32)).T
         change = np.maximum(np.maximum(red, green), blue)
-        shares.append(float((opacity * change >= min_change + 0.5).mean()))
-        if shares[-1] >= 0.5:
+        visible.append(float((opacity * change >= min_change + 0.5).mean()))
+        if visible[-1] >= 0.5:
             return COLORS[i]
-    return COLORS[order[int(np.argmax(shares))]]
+    return COLORS[order[int(np.argmax(visible))]]
 
 
 @lru_cache(maxsize=256)

@@ -8,7 +8,7 @@ from inference_fakes import Known, texture
 
 from cadnet.config.operate import BehaviourParams
 from cadnet.inference import Predictor, Product
-from cadnet.inference.acceptance import IDENTICAL, disturbances, false_shares
+from cadnet.inference.acceptance import IDENTICAL, disturbances, false_fractions
 
 NAMES = [
     "identical", "brighter", "darker", "noisy", "moved up", "moved down", "moved left", "moved right",
@@ -38,8 +38,8 @@ def test_each_disturbance_is_what_its_name_says() -> None:
 def test_the_share_that_is_called_defective_is_measured(product: Product) -> None:
     # The known network's probability is the red that was added, 255 being 1: 200 levels are above a half.
     predictor = Predictor(product, network=Known())
-    strong = false_shares(predictor, BehaviourParams(brightness=200.0, noise=0.0, shift=0))
+    strong = false_fractions(predictor, BehaviourParams(brightness=200.0, noise=0.0, shift=0))
     assert list(strong) == NAMES[:4]
     assert strong[IDENTICAL] == strong["noisy"] == strong["darker"] == 0.0 and strong["brighter"] > 0
-    weak = false_shares(predictor, BehaviourParams(brightness=6.0, noise=0.0, shift=0))
+    weak = false_fractions(predictor, BehaviourParams(brightness=6.0, noise=0.0, shift=0))
     assert weak["brighter"] == 0.0

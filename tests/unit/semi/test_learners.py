@@ -22,9 +22,9 @@ RECIPE = Recipe(optimizer="adamw", lr=0.01, weight_decay=0.0, schedule="constant
 TRAIN = TrainParams(epochs=1, batch_size=2, crop=32, recipes={"unet": RECIPE})
 SMALL = {"width": 4}
 
-FEW_LABEL = {
+TWO_CONTRASTIVE = {
     "model": "cadnet",
-    "loss": "few-label",
+    "loss": "cl+cl",
     "contrastive_weight": 0.5,
     "options": {"decoder": "multiply", "head": "contrastive"},
 }
@@ -38,8 +38,8 @@ METHODS: dict[str, dict[str, object]] = {
     "ucc-pixel": {"semi": {"kind": "ucc", "weighting": "pixel"}, "options": {**SMALL, "auxiliary": 1}},
     "uaps": {"semi": {"kind": "uaps"}, "options": {**SMALL, "auxiliary": 3}},
     "uaps-pixel": {"semi": {"kind": "uaps", "weighting": "pixel"}, "options": {**SMALL, "auxiliary": 3}},
-    "cadnet-uamt": {"semi": {"kind": "uamt", "passes": 4}, **FEW_LABEL},
-    "cadnet-cps": {"semi": {"kind": "cps"}, **FEW_LABEL},
+    "cadnet-uamt": {"semi": {"kind": "uamt", "passes": 4}, **TWO_CONTRASTIVE},
+    "cadnet-cps": {"semi": {"kind": "cps"}, **TWO_CONTRASTIVE},
 }
 
 

@@ -4,7 +4,7 @@
 
 Equal effort: all methods of the main grid get the same number of trainings, each as long as the profile's
 own. Rows already in ``params/search/<dataset>.csv`` from the same data, settings and code are kept, so an
-interrupted search goes on. Which candidate becomes the recipe is written into the profile by hand, by the
+interrupted search resumes. Which candidate becomes the recipe is written into the profile by hand, by the
 mean over the methods that share it.
 """
 
@@ -29,7 +29,7 @@ from pipelines.trials import CACHE, CHECKPOINTS, PARAMS, dataset_folder, search_
 
 
 def search(params: ProjectParams, methods: Sequence[str] = ()) -> pd.DataFrame:
-    """Train what has not been tried yet and write the table after each training.
+    """Train the candidates that have not been tried yet and write the table after each training.
 
     Args:
         params: with a section ``search``.
@@ -62,7 +62,7 @@ def search(params: ProjectParams, methods: Sequence[str] = ()) -> pd.DataFrame:
 
 
 def search_jobs(params: ProjectParams, methods: Sequence[str]) -> Iterator[tuple[str, Job]]:
-    """Each method's name with a training per candidate of its recipe.
+    """Yield each method's name with a job per candidate of its recipe.
 
     Raises:
         ConfigError: an unknown method, or one whose recipe has no candidates.

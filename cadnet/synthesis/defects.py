@@ -12,12 +12,12 @@ from cadnet.config import AbptParams, LineParams, Range
 from cadnet.synthesis.blend import TAIL, Canvas, choose_color, fuse_region, fuse_strip, line_profile
 
 COLOR_ROWS = 4
-"""Every fourth pixel along a line is looked at to choose its colour."""
+"""Stride in pixels along a line at which its colour is chosen."""
 
 
 @dataclass(frozen=True)
 class LineDefect:
-    """A line as drawn: ``start`` and ``width`` are pixels across the screen, before the blur."""
+    """A rendered line: ``start`` and ``width`` are pixels across the screen, before the blur."""
 
     vertical: bool
     start: int
@@ -27,15 +27,17 @@ class LineDefect:
 
 
 def pick(values: Range, rng: np.random.Generator) -> float:
-    """Draw one of the values of a range, each equally likely."""
+    """Sample one of the values of a range, each equally likely."""
     return values.value(int(rng.integers(values.count)))
 
 
-def draw_lines(canvas: Canvas, label: int, params: LineParams, rng: np.random.Generator) -> list[LineDefect]:
-    """Draw the lines of one sample on ``canvas`` as class ``label`` and return them.
+def render_lines(
+    canvas: Canvas, label: int, params: LineParams, rng: np.random.Generator
+) -> list[LineDefect]:
+    """Render the lines of one sample on ``canvas`` as class ``label`` and return them.
 
-    K is drawn from ``params.areas``; every area's line is vertical or horizontal at random, and the areas of
-    one direction are equal parts of the screen, so that lines of one direction never overlap.
+    K is sampled from ``params.areas``; every area's line is vertical or horizontal at random, and the areas
+    of one direction are equal parts of the screen, so that lines of one direction never overlap.
     """
     size = canvas.size
     vertical = rng.random(params.areas[int(rng.integers(len(params.areas)))]) < 0.5
@@ -48,11 +50,11 @@ def draw_lines(canvas: Canvas, label: int, params: LineParams, rng: np.random.Ge
                 continue
             width = min(max(1, round(pick(params.width, rng) * canvas.scale)), high - low)
             start = low + int(rng.integers(high - low - width + 1))
-            lines.append(_draw_line(canvas, label, direction, start, width, pick(params.opacity, rng), rng))
+            lines.append(_render_line(canvas, label, direction, start, width, pick(params.opacity, rng), rng))
     return lines
 
 
-def _draw_line(
+def _render_line(
     canvas: Canvas,
     label: int,
     vertical: bool,
@@ -80,17 +82,17 @@ def _draw_line(
 
 
 SAMPLED_POINTS = 1000
-"""Edge points that K-means works on; more would change nothing but the time."""
+"""Edge points given to K-means; more would only cost time."""
 KMEANS_STEPS = 8
 LEAST_STRETCH, MOST_STRETCH = 0.7, 1.3
-"""The axes of a dot, which is an ellipse, as shares of its diameter."""
+"""Axes of a dot, which is an ellipse, as fractions of its diameter."""
 SUBPIXEL = 4
-"""Fractional bits of the coordinates that dots are drawn with."""
+"""Fractional bits of the coordinates of dots."""
 
 
 @dataclass(frozen=True)
 class AbptDefect:
-    """Abnormal points as drawn: ``points`` (n, 2) are x, y of the dots, ``diameter`` their pixels."""
+    """Rendered abnormal points: ``points`` (n, 2) are x, y of the dots, ``diameter`` their pixels."""
 
     points: np.ndarray
     diameter: float
@@ -110,14 +112,14 @@ def edge_points(image: np.ndarray, threshold: float) -> np.ndarray:
 
 
 class EdgePoints:
-    """Edge points of the clean patterns for every threshold, found once each."""
+    """Edge points of the clean patterns for every threshold, each found once."""
 
     def __init__(self, patterns: dict[str, np.ndarray], params: AbptParams) -> None:
         self._patterns = patterns
         self._range = params.grey_threshold
         self._found: dict[tuple[str, int], np.ndarray] = {}
 
-    def draw(self, pattern: str, rng: np.random.Generator) -> np.ndarray:
+    def sample(self, pattern: str, rng: np.random.Generator) -> np.ndarray:
         """Return the edge points of ``pattern`` at a random threshold, or at the next one that has any.
 
         Raises:
@@ -133,7 +135,7 @@ class EdgePoints:
                 return self._found[key]
         raise ValueError(
             f"pattern {pattern} has no edges at any grey threshold from {self._range.low:g} to "
-            f"{self._range.high:g}, so no abnormal points can be drawn; widen abpt.grey_threshold or use "
+            f"{self._range.high:g}, so no abnormal points can be generated; widen abpt.grey_threshold or use "
             "subset line"
         )
 
@@ -141,7 +143,7 @@ class EdgePoints:
 def kmeans(points: np.ndarray, clusters: int, rng: np.random.Generator) -> np.ndarray:
     """Assign ``points`` (n, 2) to at most ``clusters`` clusters by Lloyd's K-means; returns int (n,) labels.
 
-    Ours because the one of OpenCV draws from a process-wide random state.
+    Not OpenCV's, which uses a process-wide random state.
     """
     count = min(clusters, len(points))
     data = points.astype(np.float32)
@@ -161,10 +163,10 @@ def kmeans(points: np.ndarray, clusters: int, rng: np.random.Generator) -> np.nd
     return labels
 
 
-def draw_abpt(
+def render_abpt(
     canvas: Canvas, label: int, edges: np.ndarray, params: AbptParams, rng: np.random.Generator
 ) -> list[AbptDefect]:
-    """Draw the abnormal points of one sample on ``canvas`` as class ``label`` and return them.
+    """Render the abnormal points of one sample on ``canvas`` as class ``label`` and return them.
 
     ``edges``: (n, 2) x, y, n > 0. The edge points are clustered with a random K; some clusters become
     defects, each a few neighbouring points of the cluster as dots of one random colour, scale and opacity.
@@ -180,12 +182,12 @@ def draw_abpt(
         points = members[near[: int(pick(params.points, rng))]]
         diameter = params.diameter * pick(params.scale, rng) * canvas.scale
         opacity = pick(params.opacity, rng)
-        color = _draw_points(canvas, label, points, diameter, opacity, rng)
+        color = _render_points(canvas, label, points, diameter, opacity, rng)
         defects.append(AbptDefect(points, diameter, opacity, color))
     return defects
 
 
-def _draw_points(
+def _render_points(
     canvas: Canvas,
     label: int,
     points: np.ndarray,

@@ -1,7 +1,8 @@
 """The ten clean display patterns (paper Fig. 4): rendered once, kept as files, loaded by the generator.
 
 ``python -m cadnet.synthesis.patterns --out data/synlcd/patterns`` renders them again. The photographs in them
-are public-domain or CC0 ones that ship inside scikit-image, needed only for that."""
+are public-domain or CC0 ones that ship inside scikit-image, needed only for that.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +19,17 @@ from cadnet.files import write_bytes
 from cadnet.images import ImageError, encode_png, read_image
 from cadnet.synthesis import zones
 
-Drawing = Callable[[int, int], np.ndarray]
+Zone = Callable[[int, int], np.ndarray]
 """(height, width) -> uint8 RGB array."""
 
 
 class PictureError(RuntimeError):
-    """The photographs of the patterns are not at hand; the message says how to get them."""
+    """The photographs of the patterns are missing; the message says how to get them."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A crop of a photograph: ``box`` is left, top, side as shares of width, height and width."""
+    """A crop of a photograph: ``box`` is left, top, side as fractions of width, height and width."""
 
     source: str
     box: tuple[float, float, float]
@@ -41,13 +42,13 @@ class Pattern:
     """One display pattern: its five zones and where they meet.
 
     ``middle`` is the x of the vertical border, ``left`` the y of the border between blocks and grey
-    transition, ``right`` the two y borders text / chart / picture, all as shares of the screen.
+    transition, ``right`` the two y borders text / chart / picture, all as fractions of the screen.
     """
 
-    blocks: Drawing
-    text: Drawing
-    chart: Drawing
-    grey: Drawing
+    blocks: Zone
+    text: Zone
+    chart: Zone
+    grey: Zone
     picture: Picture
     middle: float
     left: float
@@ -59,7 +60,7 @@ Y, C, M = (255, 255, 0), (0, 255, 255), (255, 0, 255)
 D, S, L = (64, 64, 64), (128, 128, 128), (192, 192, 192)
 
 
-def _text(lines: Sequence[str], inks: Sequence[zones.Color], paper: zones.Color, font: int) -> Drawing:
+def _text(lines: Sequence[str], inks: Sequence[zones.Color], paper: zones.Color, font: int) -> Zone:
     return partial(zones.text_block, lines=lines, inks=inks, paper=paper, font=font)
 
 
@@ -166,7 +167,7 @@ def _photograph(picture: Picture, height: int, width: int) -> np.ndarray:
         from skimage import data
     except ImportError as error:
         raise PictureError(
-            "drawing the clean patterns needs the photographs of scikit-image; "
+            "rendering the clean patterns needs the photographs of scikit-image; "
             "install them with `pip install 'cadnet[patterns]'`"
         ) from error
     image = np.asarray(getattr(data, picture.source)())
@@ -187,14 +188,14 @@ def _photograph(picture: Picture, height: int, width: int) -> np.ndarray:
     return np.clip(np.rint(out * np.asarray(picture.tint)), 0, 255).astype(np.uint8)
 
 
-def draw_pattern(pattern: Pattern, size: int = 512) -> np.ndarray:
-    """Draw one pattern as uint8 RGB (size, size, 3).
+def render_pattern(pattern: Pattern, size: int = 512) -> np.ndarray:
+    """Render one pattern as uint8 RGB (size, size, 3).
 
     Raises:
         PictureError: scikit-image, which brings the photographs, is not installed.
     """
     middle, left = round(pattern.middle * size), round(pattern.left * size)
-    upper, lower = (round(share * size) for share in pattern.right)
+    upper, lower = (round(border * size) for border in pattern.right)
     out = np.empty((size, size, 3), np.uint8)
     out[:left, :middle] = pattern.blocks(left, middle)
     out[left:, :middle] = pattern.grey(size - left, middle)
@@ -209,11 +210,11 @@ PATTERN_NAMES = tuple(f"{i:02d}" for i in range(1, 11))
 
 
 class PatternError(ValueError):
-    """Clean patterns are missing or unusable; the message names them and the cure."""
+    """Clean patterns are missing or unusable; the message names them and the fix."""
 
 
 def save_patterns(folder: Path | str, size: int = 512) -> list[Path]:
-    """Draw the ten patterns into ``folder`` as ``01.png`` ... ``10.png`` and return their paths.
+    """Render the ten patterns into ``folder`` as ``01.png`` ... ``10.png`` and return their paths.
 
     Raises:
         PictureError: scikit-image, which brings the photographs, is not installed.
@@ -222,7 +223,7 @@ def save_patterns(folder: Path | str, size: int = 512) -> list[Path]:
     paths = []
     for name, pattern in zip(PATTERN_NAMES, PATTERNS, strict=True):
         path = Path(folder) / f"{name}.png"
-        write_bytes(path, encode_png(draw_pattern(pattern, size)))
+        write_bytes(path, encode_png(render_pattern(pattern, size)))
         paths.append(path)
     return paths
 
@@ -233,7 +234,7 @@ def load_patterns(
     """Read the clean patterns ``names`` from ``folder`` as uint8 RGB (size, size, 3), in that order.
 
     Raises:
-        PatternError: patterns are missing, unreadable or not square; all of them are listed with the cure.
+        PatternError: patterns are missing, unreadable or not square; all of them are listed.
     """
     folder = Path(folder)
     patterns, wrong = {}, []
@@ -253,15 +254,15 @@ def load_patterns(
     if wrong:
         raise PatternError(
             f"{len(wrong)} of {len(names)} clean patterns cannot be used: {'; '.join(wrong)}. "
-            "Fetch them with `dvc pull data/synlcd` or draw them with "
+            "Fetch them with `dvc pull data/synlcd` or render them with "
             f"`python -m cadnet.synthesis.patterns --out {folder}`"
         )
     return patterns
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line: draw the ten patterns."""
-    parser = argparse.ArgumentParser(description="Draw the ten clean SynLCD display patterns.")
+    """Render the ten patterns from the command line."""
+    parser = argparse.ArgumentParser(description="Render the ten clean SynLCD display patterns.")
     parser.add_argument("--out", type=Path, required=True, help="folder for 01.png ... 10.png")
     parser.add_argument("--size", type=int, default=512, help="side in pixels")
     options = parser.parse_args(arguments)

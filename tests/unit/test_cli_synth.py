@@ -64,7 +64,7 @@ def test_an_interrupt_says_how_to_go_on(arguments: list[str], monkeypatch: pytes
     result = CliRunner().invoke(app, arguments)
     assert (
         result.exit_code == 130
-        and result.stderr == "error: interrupted; run the same command again to go on\n"
+        and result.stderr == "error: interrupted; run the same command again to resume\n"
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from cadnet.config import AbptParams, Range
 from cadnet.synthesis.blend import TAIL, Canvas
-from cadnet.synthesis.defects import EdgePoints, draw_abpt, edge_points, kmeans
+from cadnet.synthesis.defects import EdgePoints, edge_points, kmeans, render_abpt
 
 
 def square() -> np.ndarray:
@@ -27,9 +27,9 @@ def test_thresholds_without_edges_are_passed_over(screens: dict[str, np.ndarray]
     params = AbptParams(grey_threshold=Range(low=50, high=200, step=50))
     edges = EdgePoints({"a": square(), "flat": np.zeros((40, 40, 3), np.uint8)}, params)
     for seed in range(20):
-        assert len(edges.draw("a", np.random.default_rng(seed))) == 52
+        assert len(edges.sample("a", np.random.default_rng(seed))) == 52
     with pytest.raises(ValueError, match=r"pattern flat has no edges.*50 to 200.*abpt\.grey_threshold"):
-        edges.draw("flat", np.random.default_rng(0))
+        edges.sample("flat", np.random.default_rng(0))
 
 
 def test_kmeans_finds_separate_groups_and_minimises_distance() -> None:
@@ -61,9 +61,9 @@ def test_points_lie_on_edges_and_marks_near_them(screens: dict[str, np.ndarray])
     edges = EdgePoints(screens, params)
     for seed in range(40):
         rng = np.random.default_rng(seed)
-        points = edges.draw("01", rng)
+        points = edges.sample("01", rng)
         canvas = Canvas(screen.copy(), np.zeros(screen.shape[:2], np.uint8), 0.8, 3)
-        defects = draw_abpt(canvas, 2, points, params, rng)
+        defects = render_abpt(canvas, 2, points, params, rng)
         known = {tuple(point) for point in points}
         assert all(tuple(point) in known for defect in defects for point in defect.points)
         away = np.ones(screen.shape[:2], np.uint8)
@@ -80,7 +80,7 @@ def test_statistics_follow_the_parameters(screens: dict[str, np.ndarray]) -> Non
     counts, defects = [], []
     for _ in range(150):
         canvas = Canvas(screens["01"].copy(), np.zeros((96, 96), np.uint8), 0.8, 3)
-        drawn = draw_abpt(canvas, 2, points, params, rng)
+        drawn = render_abpt(canvas, 2, points, params, rng)
         counts.append(len(drawn))
         defects += drawn
     assert set(counts) == set(range(1, 7))
@@ -95,7 +95,7 @@ def test_one_dot_has_its_size_place_and_opacity() -> None:
     one = Range(low=1, high=1, step=1)
     params = AbptParams(defects=one, points=one, scale=one, opacity=one, diameter=40.0)
     canvas = Canvas(np.full((256, 256, 3), 100, np.uint8), np.zeros((256, 256), np.uint8), 0.8, 3)
-    (defect,) = draw_abpt(canvas, 2, np.array([[90, 60]], np.int32), params, np.random.default_rng(2))
+    (defect,) = render_abpt(canvas, 2, np.array([[90, 60]], np.int32), params, np.random.default_rng(2))
     assert defect.diameter == 20
     rows, columns = np.nonzero(canvas.labels)
     assert abs(rows.mean() - 60) < 0.5 and abs(columns.mean() - 90) < 0.5
@@ -107,6 +107,6 @@ def test_one_dot_has_its_size_place_and_opacity() -> None:
 @pytest.mark.parametrize("point", [(0, 0), (255, 255), (0, 128)])
 def test_dots_at_the_frame_are_cut_off(point: tuple[int, int]) -> None:
     canvas = Canvas(np.full((256, 256, 3), 100, np.uint8), np.zeros((256, 256), np.uint8), 0.8, 3)
-    draw_abpt(canvas, 2, np.array([point], np.int32), AbptParams(), np.random.default_rng(0))
+    render_abpt(canvas, 2, np.array([point], np.int32), AbptParams(), np.random.default_rng(0))
     assert canvas.labels[point[1], point[0]] == 2
     assert (canvas.image[canvas.labels == 0] == 100).all()

@@ -130,8 +130,8 @@ def test_defects_that_never_show_are_an_error(screens: dict[str, np.ndarray]) ->
 
 
 @pytest.mark.parametrize("size", [32, 33, 101])
-def test_small_and_odd_sizes(draw_screen: Callable[[int, int], np.ndarray], size: int) -> None:
-    screen = draw_screen(size, 0)
+def test_small_and_odd_sizes(render_screen: Callable[[int, int], np.ndarray], size: int) -> None:
+    screen = render_screen(size, 0)
     drawing = generator({"x": screen}, size=size)
     for index in range(15):
         image, mask, _ = drawing.overlay("x", index)

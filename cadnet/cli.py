@@ -80,13 +80,13 @@ def fetch_data(
     import sys
 
     from cadnet.fetching.command import run
-    from cadnet.fetching.fetch import Places
+    from cadnet.fetching.fetch import Folders
     from cadnet.fetching.sources import FetchError
 
     ask = typer.confirm if sys.stdin.isatty() else None
-    places = Places(data=data, downloads=downloads)
+    folders = Folders(data=data, downloads=downloads)
     try:
-        run(name, accept=accept_licence, file=file, places=places, say=typer.echo, ask=ask)
+        run(name, accept=accept_licence, file=file, folders=folders, log=typer.echo, ask=ask)
     except KeyboardInterrupt:
         fail("interrupted; run the same command again to resume", 130)
     except (FetchError, OSError) as error:
@@ -193,7 +193,7 @@ def predict(
         fail("no image; give --image with files, folders or quoted patterns", ERROR)
     request = Request(model, images, out, reference, threshold, align, batch, device)
     try:
-        code = run(request, resolve=resolve, say=typer.echo, warn=lambda line: typer.echo(line, err=True))
+        code = run(request, resolve=resolve, log=typer.echo, warn=lambda line: typer.echo(line, err=True))
     except KeyboardInterrupt:
         fail("interrupted; run the same command again", 130)
     except (OSError, ValueError, TrackingError) as error:

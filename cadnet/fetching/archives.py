@@ -28,7 +28,7 @@ class ArchiveError(ValueError):
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds for one archive, held against the bytes really unpacked and not only against its headers."""
+    """Limits of one archive, applied to the bytes really unpacked, not only to its headers."""
 
     total_bytes: int = 40 * 2**30
     """Sum of all unpacked files."""
@@ -76,7 +76,7 @@ class Budget:
 
 @dataclass
 class Names:
-    """Checks the members' names of one archive, one after the other, and collects what is wrong."""
+    """Checks the members' names of one archive and collects the faults."""
 
     archive: Path
     limits: Limits
@@ -85,12 +85,12 @@ class Names:
     _count: int = 0
 
     def check(self, name: str, is_folder: bool, refused: str = "") -> PurePosixPath | None:
-        """Return the relative path of a member, or None and one fault more.
+        """Return the relative path of a member, or None after recording a fault.
 
         Args:
-            name: as the archive has it.
+            name: as in the archive.
             is_folder: whether the member is a folder.
-            refused: what else is wrong with the member ("is a symbolic link"); empty if nothing is.
+            refused: another fault of the member ("is a symbolic link"); empty for none.
         """
         self._count += 1
         if self._count > self.limits.members:
@@ -115,7 +115,7 @@ class Names:
             rest = len(self.faults) - _SHOWN
             shown = "; ".join(self.faults[:_SHOWN]) + (f"; and {rest} more" if rest > 0 else "")
             raise ArchiveError(
-                f"archive {self.archive} is not safe to unpack: {shown}; get it anew from its makers"
+                f"archive {self.archive} is not safe to unpack: {shown}; get it again from its makers"
             )
 
     def _shape(self, name: str, path: PurePosixPath, is_folder: bool) -> str:
@@ -130,19 +130,19 @@ class Names:
         if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
             return "has control characters or undecodable bytes in its name"
         if len(path.parts) > self.limits.depth:
-            return f"lies more than {self.limits.depth} folders deep"
+            return f"is more than {self.limits.depth} folders deep"
         return ""
 
     def _clash(self, path: PurePosixPath, is_folder: bool) -> str:
-        """Equal names overwrite each other; on some systems case and the form of accents do not count."""
+        """Refuse equal names; some systems ignore case and the form of accents."""
         for parent in path.parents[:-1]:
             _, folder = self._kinds.setdefault(_folded(parent), (str(parent), True))
             if not folder:
-                return f"lies in {str(parent)!r}, which is a file"
+                return f"is in {str(parent)!r}, which is a file"
         key, value = _folded(path), (str(path), is_folder)
         known = self._kinds.get(key)
         self._kinds.setdefault(key, value)
-        # Folders are often named twice, or once after what lies in them.
+        # Folders are often named twice, or after their content.
         if known is None or (is_folder and known == value):
             return ""
         return f"has the same name as {known[0]!r}"
@@ -166,7 +166,7 @@ DAMAGES = (
     OverflowError,
     struct.error,
 )
-"""What the readers raise for archives that are cut short, overwritten or of an unknown make."""
+"""Errors of the readers for truncated, damaged or unsupported archives."""
 _READ_BYTES = 2**20
 _BLOCK = 512
 _ENCRYPTED = 0x1
@@ -178,7 +178,7 @@ class Member:
 
     path: PurePosixPath
     size: int
-    """Unpacked bytes as the header says, which may lie."""
+    """Unpacked bytes as the header says, which may be wrong."""
     stream: IO[bytes] | None
     """None for a folder."""
 
@@ -187,7 +187,7 @@ class Member:
 def open_members(archive: Path, limits: Limits) -> Iterator[tuple[Iterator[Member], int, IO[bytes]]]:
     """Yield the checked members in their order, the least bytes they need unpacked, and the archive's file.
 
-    The kind is told by the first bytes, not by the name.
+    The kind follows from the first bytes, not from the name.
 
     Raises:
         ArchiveError: not an archive, damaged, encrypted, or a member that may not be unpacked. All such
@@ -217,7 +217,7 @@ def _unpacked(file: IO[bytes], head: bytes, archive: Path) -> IO[bytes]:
         return cast(IO[bytes], bz2.BZ2File(file))
     if head[257:262] == b"ustar":
         return file
-    raise ArchiveError(f"{archive} is no zip or tar archive (it begins with {head[:16]!r}); get it anew")
+    raise ArchiveError(f"{archive} is no zip or tar archive (it begins with {head[:16]!r}); get it again")
 
 
 def _zip_table(
@@ -236,7 +236,7 @@ def _zip_table(
             refused = "is a symbolic link"
         elif kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             refused = "is neither a file nor a folder"
-        # The original name: zipfile cuts names at a null byte, behind which another may hide.
+        # The original name: zipfile cuts names at a null byte.
         path = names.check(info.orig_filename, info.orig_filename.endswith("/"), refused)
         if path is not None:
             members.append((info, path))
@@ -273,7 +273,7 @@ def _tar_members(tape: tarfile.TarFile, guard: _Guard, archive: Path, limits: Li
 
 
 class _Guard:
-    """A stream that only goes forward, in bounded steps, and counts what it gives.
+    """A forward-only stream that reads in bounded steps and counts its bytes.
 
     A header's text is read into memory as long as the header says it is, and headers can follow each other
     without end; neither shows in the sizes of the members.
@@ -292,7 +292,7 @@ class _Guard:
         return self._last
 
     def finish(self) -> None:
-        """Check the end mark, without which tarfile takes a cut for the end, and what checksums follow it."""
+        """Check the end mark, without which a truncated tar looks complete, and trailing checksums."""
         if self._last != bytes(_BLOCK):
             raise tarfile.ReadError("its end is missing")
         while self.read(_READ_BYTES):
@@ -303,7 +303,7 @@ class _Guard:
 
     def seek(self, position: int) -> int:
         if position < self._position:
-            raise tarfile.ReadError("members lie over each other")
+            raise tarfile.ReadError("members overlap")
         while self._position < position and self.read(min(position - self._position, _READ_BYTES)):
             pass
         return self._position

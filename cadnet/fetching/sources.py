@@ -24,7 +24,7 @@ class FetchError(RuntimeError):
 
 
 class Source(Params):
-    """What is known about one public dataset."""
+    """One public dataset."""
 
     title: Text
     about: Text
@@ -32,29 +32,29 @@ class Source(Params):
     licence_address: Address | None
     citation: Text
     page: Address
-    """Where a person gets the archive."""
+    """Web page of the archive."""
     archive: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
     """Name of the file."""
     address: Address | None
-    """Where the archive itself is; null when only the page is known."""
+    """Address of the archive; null when only the page is known."""
     approximate_gb: Annotated[float, Field(gt=0)]
     size_bytes: Annotated[int, Field(gt=0)] | None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
     md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None
     manual: Text
-    """What to look for on the page."""
+    """What to choose on the page."""
     contains: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Folders that lie side by side in it."""
+    """Folders that it holds side by side."""
     unverified: tuple[str, ...]
-    """What could not be checked when this was written."""
+    """What could not be checked when the entry was written."""
 
     @property
     def has_checksum(self) -> bool:
-        """Whether the archive can be told from any other."""
+        """Whether a checksum is published."""
         return self.sha256 is not None or self.md5 is not None
 
     def by_hand(self, name: str) -> str:
-        """How a person gets the dataset called ``name``, in one paragraph."""
+        """Return how to get dataset ``name`` by hand, as one paragraph."""
         return (
             f"By hand: open {self.page}, get {self.archive} ({self.manual}), then run "
             f"`cadnet fetch-data {name} --accept-licence --file PATH/{self.archive}`"
@@ -78,11 +78,11 @@ _CHUNK_BYTES = 2**20
 
 @dataclass(frozen=True)
 class Verified:
-    """An archive that is what it should be."""
+    """A verified archive."""
 
     sha256: str
     basis: str
-    """What it was compared with: "published checksum", "first download" or, for that itself, "none"."""
+    """The comparison: "published checksum", "first download" or, for that itself, "none"."""
 
 
 def verify(archive: Path, source: Source, record: Path) -> Verified:
@@ -90,7 +90,7 @@ def verify(archive: Path, source: Source, record: Path) -> Verified:
 
     Args:
         archive: the file.
-        source: what is published.
+        source: its entry.
         record: file of the digest that `remember` wrote.
 
     Raises:
@@ -120,12 +120,12 @@ def verify(archive: Path, source: Source, record: Path) -> Verified:
 
 
 def remember(record: Path, archive: str, sha256: str) -> None:
-    """Note the digest of the first download, in the form `sha256sum --check` reads."""
+    """Record the digest of the first download, in the form `sha256sum --check` reads."""
     write_text(record, f"{sha256}  {archive}\n")
 
 
 def _digests(path: Path, with_md5: bool) -> tuple[str, str]:
-    # In one pass, because reading takes longer than computing. MD5 only recognises here, it protects nothing.
+    # In one pass, because reading takes longest. MD5 identifies the file, it is no protection.
     sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):

@@ -1,4 +1,4 @@
-"""Unpacking as a whole or not at all, and finding what was unpacked."""
+"""Unpacking archives completely or not at all, and finding the root of what was unpacked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cadnet.fetching.archives import DAMAGES, ArchiveError, Budget, Limits, Memb
 from cadnet.files import atomic_directory, value_digest
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2")
-"""Names that are taken for archives."""
+"""Suffixes of archives."""
 _COPY_BYTES = 2**20
 _SPARE_BYTES = 64 * 2**20
 _DEPTH = 3
@@ -21,7 +21,7 @@ _LISTED = 12
 
 
 def is_archive(path: Path | str) -> bool:
-    """Whether a path is named like an archive."""
+    """Return whether a path is named like an archive."""
     return str(path).lower().endswith(ARCHIVE_SUFFIXES)
 
 
@@ -34,9 +34,9 @@ def extract(
     """Unpack a zip or tar archive (plain, gz, xz, bz2) to ``folder``, which is replaced as a whole.
 
     Args:
-        archive: file; its kind is told by its content.
+        archive: file; its kind follows from its content.
         folder: where to; its parents are made.
-        limits: what is still accepted; None for the defaults.
+        limits: None for the defaults.
         progress: called with the bytes of the archive that are done; the last call has its size.
 
     Raises:
@@ -72,7 +72,7 @@ def extract_into(
     except ArchiveError:
         raise
     except (*DAMAGES, OSError) as error:
-        # Wrong headers come without a number or as a place no file has; trouble with the disk does not.
+        # Damaged headers raise OSError without a number or with EINVAL; disk errors have others.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         raise ArchiveError(
@@ -89,7 +89,7 @@ def _write(
         return
     _require_space(archive, folder, member.size)
     target.parent.mkdir(parents=True, exist_ok=True)
-    # "x": never through or over anything that is there.
+    # "x": never through or over an existing file.
     with target.open("xb") as output:
         while data := member.stream.read(_COPY_BYTES):
             budget.spend(len(data))
@@ -114,15 +114,15 @@ def _require_space(archive: Path, folder: Path, needed: int) -> None:
 
 
 def extracted(path: Path | str, cache: Path | str, limits: Limits | None = None) -> Path:
-    """Return the folder of raw data that ``path`` means.
+    """Return the folder of raw data of ``path``.
 
     Args:
         path: a folder, which is returned as it is, or an archive, which is unpacked once.
         cache: where archives are unpacked to, as <name>-<digest of name, size and time of change>.
-        limits: what is still accepted of an archive; None for the defaults.
+        limits: None for the defaults.
 
     Raises:
-        FileNotFoundError: there is nothing at ``path``.
+        FileNotFoundError: no such path.
         ArchiveError: it is neither a folder nor an archive that may be unpacked.
     """
     path, cache = Path(path), Path(cache)
@@ -159,21 +159,21 @@ def find_root(folder: Path | str, required: Sequence[str]) -> Path:
     """Return the folder that holds all ``required`` entries: ``folder`` or one at most three levels below.
 
     Raises:
-        FileNotFoundError: there is none; the message says what was looked for and what is there.
+        FileNotFoundError: there is none; the message lists what was wanted and found.
         ValueError: there are several equally near.
     """
     folder = Path(folder)
     level = [folder]
     for _ in range(_DEPTH + 1):
-        found = [place for place in level if all((place / name).exists() for name in required)]
+        found = [path for path in level if all((path / name).exists() for name in required)]
         if len(found) > 1:
-            places = ", ".join(str(place) for place in found)
+            several = ", ".join(str(path) for path in found)
             raise ValueError(
-                f"{folder} holds {', '.join(required)} more than once: {places}; keep one of them"
+                f"{folder} holds {', '.join(required)} more than once: {several}; keep one of them"
             )
         if found:
             return found[0]
-        level = [inner for place in level for inner in sorted(place.iterdir()) if _is_searched(inner)]
+        level = [inner for path in level for inner in sorted(path.iterdir()) if _is_searched(inner)]
     here = sorted(entry.name for entry in folder.iterdir())
     listed = ", ".join(here[:_LISTED]) + (f" and {len(here) - _LISTED} more" if len(here) > _LISTED else "")
     raise FileNotFoundError(

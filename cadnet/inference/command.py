@@ -25,7 +25,7 @@ _SHOWN = 10
 
 
 class Request(NamedTuple):
-    """What was asked for.
+    """Options of the command.
 
     ``model``: folder of a product, or an address ``models:/...``; ``images``: files, folders, patterns;
     ``reference``: name of one of the product's, or a file; ``threshold`` and ``align``: None does as the
@@ -46,7 +46,7 @@ def run(
     request: Request,
     *,
     resolve: Callable[[str], Path],
-    say: Callable[[str], object],
+    log: Callable[[str], object],
     warn: Callable[[str], object],
     progress: bool = True,
 ) -> int:
@@ -54,9 +54,9 @@ def run(
 
     Args:
         request: what to do.
-        resolve: gives the product folder of an address ``models:/...``.
-        say: takes the summary, as one line.
-        warn: takes what could not be judged, line by line.
+        resolve: returns the product folder of an address ``models:/...``.
+        log: called with the summary, one line.
+        warn: called with each image that could not be judged, one line each.
         progress: whether to show it on stderr.
 
     Raises:
@@ -85,7 +85,7 @@ def run(
                 defective += outcome.verdict == "defective"
             bar.advance(1)
     _report_failures(failed, request.out, warn)
-    say(f"good: {good}, defective: {defective}, not judged: {len(failed)}; see {request.out / TABLES[0]}")
+    log(f"good: {good}, defective: {defective}, not judged: {len(failed)}; see {request.out / TABLES[0]}")
     return ERROR if failed else DEFECTIVE if defective else GOOD
 
 
@@ -100,11 +100,11 @@ def _predictor(product: Product, request: Request) -> Predictor:
 
 
 def _reference(product: Product, given: str | None) -> np.ndarray | str | None:
-    """The product's reference of that name goes before a file of that name."""
+    """Return the name of a product's reference, or else the pixels of a file."""
     if given is None or given in {reference.name for reference in product.references}:
         return given
     path = Path(given)
-    # What is no file is taken for a name, and refused with the names there are.
+    # Anything else is refused later, with the known names.
     return read_image(path) if path.is_file() else given
 
 

@@ -18,13 +18,13 @@ from cadnet.preparers.pairs.tiles import padded
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
-    """One image on its way.
+class PairInput:
+    """One image prepared for the network.
 
-    ``image``: as given, uint8 RGB (H, W, 3). ``work``: what the network sees of it, brought onto the
-    reference where that is asked for, and enlarged to the encoder's smallest size where it is less;
+    ``image``: as given, uint8 RGB (H, W, 3). ``work``: what the network is given, aligned with the
+    reference if wanted, and padded to the encoder's smallest size;
     ``reference``: the same of the reference, or None. ``matrix``: float64 (3, 3), takes pixels of the
-    reference to those of the image; None where both lie on each other.
+    reference to those of the image; None where no alignment is needed.
     """
 
     image: np.ndarray
@@ -65,13 +65,13 @@ class Job:
         return np.stack(warped)
 
 
-def make_job(
+def prepare_input(
     image: np.ndarray,
     chosen: Chosen | None,
     alignment: AlignmentParams | None,
     side: int,
     overlap: float,
-) -> Job:
+) -> PairInput:
     """Bring an image onto its reference, if asked for, and plan its tiles.
 
     Args:
@@ -97,7 +97,7 @@ def make_job(
         reference = padded(reference, MIN_SIZE)
     work = padded(work, MIN_SIZE)
     tiling = plan_tiles(work.shape[0], work.shape[1], side, overlap)
-    return Job(image, work, reference, chosen, tiling, matrix, placed)
+    return PairInput(image, work, reference, chosen, tiling, matrix, placed)
 
 
 def _placed(

@@ -19,7 +19,7 @@ Features = tuple[Tensor, ...]
 
 
 class ReferenceTile(NamedTuple):
-    """A piece of a reference: ``key`` names the whole reference, ``pixels`` are uint8 (h, w, 3)."""
+    """A tile of a reference: ``key`` names the whole reference, ``pixels`` are uint8 (h, w, 3)."""
 
     key: str
     place: Place

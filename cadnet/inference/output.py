@@ -22,15 +22,15 @@ from cadnet.preparers.palette import palette
 Colour = tuple[int, int, int]
 
 LEAST = 384
-"""Pixels of the longer side below which an image is drawn enlarged, so that names do not cover it."""
+"""Pixels of the longer side below which an image is enlarged, so that names do not cover it."""
 
 _DARK = (0, 0, 0)
 _MOST_BOXES = 200
-"""Boxes and texts of more defects would hide the image; outlines are drawn of all."""
+"""Boxes and texts of more defects would hide the image; all get outlines."""
 
 
 def class_colours(metadata: Mapping[str, Any], count: int) -> tuple[Colour, ...]:
-    """Return an RGB colour for each class: those of the training data, where the weights tell them."""
+    """Return an RGB colour for each class: those in the metadata of the weights, or a default palette."""
     known = metadata.get("palette")
     try:
         colours = [tuple(int(value) for value in colour) for colour in known or ()]
@@ -91,10 +91,10 @@ ERROR_COLUMNS = ("image", "reason")
 
 
 class ResultWriter:
-    """Writes what a predictor gives below ``out``; a context in which images are added.
+    """Writes predictions below ``out``; a context manager in which images are added.
 
-    The tables of an earlier run are removed at the start, and the new ones get their names at the end: where
-    there is no ``summary.csv``, a run was cut short. Each image's files are written anew, ``result.json``
+    The tables of an earlier run are removed at the start, and the new ones get their names at the end:
+    without a ``summary.csv`` a run was interrupted. Each image's files are written anew, ``result.json``
     last.
 
     Raises:
@@ -131,13 +131,13 @@ class ResultWriter:
         self._table(TABLES[0], SUMMARY_COLUMNS).writerow(_row(image, prediction))
 
     def fail(self, image: ImageFile, reason: str) -> None:
-        """Note an image that could not be judged, and remove what an earlier run said about it."""
+        """Record an image that could not be judged, and remove results of an earlier run."""
         for name in RESULT_FILES:
             (self._out / image.result / name).unlink(missing_ok=True)
         self._table(TABLES[1], ERROR_COLUMNS).writerow({"image": str(image.path), "reason": reason})
 
     def _table(self, name: str, columns: tuple[str, ...]) -> Any:
-        """The open table of that name; it gets its final name when the context ends well."""
+        """Return the open table of that name; it gets its final name when the context ends without error."""
         if name not in self._tables:
             temporary = self._stack.enter_context(atomic_path(self._out / name))
             handle = self._stack.enter_context(temporary.open("w", encoding="utf-8", newline=""))
@@ -170,7 +170,7 @@ class ResultWriter:
 
 
 def _defect(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A defect's entry, the class under its usual key."""
+    """Return a defect's entry with its class under "class"."""
     rest = {key: value for key, value in values.items() if key != "class_name"}
     return {"class": values["class_name"], **rest}
 

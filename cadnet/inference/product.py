@@ -49,12 +49,12 @@ class ReferenceFile(Params):
 
 @dataclass(frozen=True)
 class Product:
-    """What ``product.json`` in ``folder`` says.
+    """The content of ``product.json`` in ``folder``.
 
     ``threshold``: a pixel is a defect where its probability of any defect, in (0, 1), exceeds this.
     ``min_pixels``: defect pixels from which on an image is judged defective. ``size``: side in pixels the
-    network was trained at; larger images are cut into tiles of it. ``alignment``: how images are brought
-    onto the reference, None where they lie on it already. ``metrics``, ``notes`` and ``params`` (what it was
+    network was trained at; larger images are cut into tiles of it. ``alignment``: how images are brought onto
+    the reference, None where they are aligned already. ``metrics``, ``notes`` and ``params`` (what it was
     trained with) are for readers.
     """
 
@@ -92,7 +92,7 @@ def write_product(
 ) -> Product:
     """Make a product folder, complete or not at all; an existing one is replaced as a whole.
 
-    Args, where :class:`Product` does not say it:
+    Args (others as in :class:`Product`):
         model: folder that ``save_weights`` wrote.
         references: name -> file of a clean image, in any format that ``read_image`` reads. Names are of ASCII
             letters, digits, ``_``, ``.`` and ``-``, and case does not tell them apart.
@@ -107,7 +107,7 @@ def write_product(
         OSError: the disk is full or the folder cannot be written.
     """
     description = ModelDescription.read(model)
-    told = {
+    values = {
         "name": name,
         "class_names": list(description.class_names if class_names is None else class_names),
         "threshold": threshold,
@@ -118,7 +118,7 @@ def write_product(
         "notes": notes,
         "params": dict(params or {}),
     }
-    return _written(Path(folder), Path(model), references, told, card)
+    return _written(Path(folder), Path(model), references, values, card)
 
 
 def read_product(folder: Path | str) -> Product:
@@ -141,11 +141,11 @@ def read_product(folder: Path | str) -> Product:
     product = _parsed(content, folder)
     _check_names([reference.name for reference in product.references])
     for reference in product.references:
-        # The name alone decides the place, so that no file outside the folder can be named.
-        if reference.file != _place(reference.name):
+        # The path follows from the name, so that no file outside the folder can be named.
+        if reference.file != _path(reference.name):
             raise ProductError(
                 f"{path} says that reference {reference.name!r} is {reference.file!r}; it must be "
-                f"{_place(reference.name)!r}"
+                f"{_path(reference.name)!r}"
             )
         _check_digest(folder / reference.file, reference.sha256)
     _check_digest(folder / WEIGHTS_NAME, product.weights_sha256)
@@ -154,9 +154,9 @@ def read_product(folder: Path | str) -> Product:
 
 
 def _written(
-    folder: Path, model: Path, references: Mapping[str, Path | str], told: dict[str, Any], card: str | None
+    folder: Path, model: Path, references: Mapping[str, Path | str], values: dict[str, Any], card: str | None
 ) -> Product:
-    """Write the files and ``product.json``, which holds what is ``told`` and the digests of the others."""
+    """Write the files and ``product.json``, which holds ``values`` and the digests of the others."""
     description = ModelDescription.read(model)
     _check_names(list(references))
     with atomic_directory(folder) as made:
@@ -164,11 +164,11 @@ def _written(
         write_json(made / DESCRIPTION_NAME, asdict(description))
         content = {
             _KEY: FORMAT_VERSION,
-            **told,
+            **values,
             "weights_sha256": file_digest(made / WEIGHTS_NAME),
             "references": [_store(made, key, Path(path)) for key, path in references.items()],
         }
-        # Looked at before it is written, so that what cannot be read is not made.
+        # Validated before it is written.
         product = _parsed(content, folder)
         _check_classes(product, description)
         write_json(made / PRODUCT_NAME, content)
@@ -177,18 +177,18 @@ def _written(
     return product
 
 
-def _place(name: str) -> str:
+def _path(name: str) -> str:
     return f"{REFERENCES}/{name}.png"
 
 
 def _store(folder: Path, name: str, source: Path) -> dict[str, Any]:
     """Write one reference and return its entry."""
     image = read_image(source)
-    place = _place(name)
-    write_png(folder / place, image)
+    path = _path(name)
+    write_png(folder / path, image)
     height, width = image.shape[:2]
-    digest = file_digest(folder / place)
-    return {"name": name, "file": place, "sha256": digest, "width": width, "height": height}
+    digest = file_digest(folder / path)
+    return {"name": name, "file": path, "sha256": digest, "width": width, "height": height}
 
 
 def _parsed(content: Any, folder: Path) -> Product:
@@ -201,15 +201,15 @@ def _parsed(content: Any, folder: Path) -> Product:
         )
     values = {key: value for key, value in content.items() if key != _KEY}
     if "registration" in values:
-        # What products written before 0.2 call it.
+        # Its name in products written before 0.2.
         values["alignment"] = values.pop("registration")
     try:
-        # As JSON, in which strictness takes lists for tuples but no text for numbers.
+        # As JSON, where strict mode accepts lists for tuples but no text for numbers.
         text = json.dumps({**values, "folder": str(folder)}, allow_nan=False)
         return TypeAdapter(Product).validate_json(text)
     except ValidationError as error:
         wrong = sorted({f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()})
-        raise ProductError(f"{path} is not as it should be: {'; '.join(wrong)}") from error
+        raise ProductError(f"{path} is invalid: {'; '.join(wrong)}") from error
     except (TypeError, ValueError) as error:
         raise ProductError(f"metrics of product {content['name']!r} are not JSON values: {error}") from error
 
@@ -242,7 +242,7 @@ def _check_classes(product: Product, description: ModelDescription) -> None:
 
 def _no_product(folder: Path) -> str:
     if not folder.is_dir():
-        return f"{folder} is not there; give the folder of a product"
+        return f"{folder} does not exist; give the folder of a product"
     if (folder / WEIGHTS_NAME).is_file():
         return (
             f"{folder} holds weights but no {PRODUCT_NAME}; make a product of them with "
@@ -253,7 +253,7 @@ def _no_product(folder: Path) -> str:
 
 @dataclass(frozen=True)
 class Card:
-    """What a reader of the card wants to know.
+    """Content of the model card, the ``README.md`` of a product.
 
     ``validation``: name and value of the metric that chose it; ``test``: metrics in 0-1 that chose nothing;
     ``provenance`` and ``params`` are written as they are.

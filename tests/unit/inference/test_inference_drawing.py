@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cadnet.inference import Prediction, drawing
+from cadnet.inference import Prediction, output
 from cadnet.inference.output import class_colours, draw_overlay
 from cadnet.inference.regions import find_defects
 
@@ -31,10 +31,10 @@ class TestColours:
 class TestOverlay:
     @pytest.fixture(autouse=True)
     def own_size(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(drawing, "LEAST", 1)
+        monkeypatch.setattr(output, "LEAST", 1)
 
     def test_a_small_image_is_enlarged_so_that_names_fit(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(drawing, "LEAST", 384)
+        monkeypatch.setattr(output, "LEAST", 384)
         labels = np.zeros((100, 120), np.uint8)
         labels[40:60, 30:70] = 1
         overlay = draw_overlay(prediction(labels, ("a",)), ("a",), (RED,))

@@ -1,8 +1,12 @@
 """The convolutional baselines on a ResNet: FCN, PSPNet and DeepLabV3+.
 
-Sources: Long et al. 2015; Zhao et al. 2017; Chen et al. 2018."""
+Sources: Long et al. 2015; Zhao et al. 2017; Chen et al. 2018.
+"""
 
 from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,19 +15,58 @@ from cadnet.models.backbones import OutputStride, ResNet, ResNetVariant
 from cadnet.models.layers import AuxiliaryHead, Classifier, ConvModule, PooledBranch, SeparableConv, resize
 from cadnet.types import Auxiliary, SegOutput
 
+BINS = (1, 2, 3, 6)
+"""Bins per side of PSPNet's pyramid levels."""
 
-class FCN(nn.Module):
-    """ResNet encoder, two dilated convolutions, their result joined to the features and classified.
+DILATIONS = (12, 24, 36)
+"""Of DeepLabV3+'s separable convolutions, for an encoder of output stride 8."""
 
-    Args:
+DETAIL_CHANNELS = 48
+
+
+class ResNetSegmenter(nn.Module, ABC):
+    """A ResNet encoder, a decoder with a classifier, and in training an auxiliary head on the third level.
+
+    All networks have these arguments:
+
         num_classes: defect classes K; the network has K + 1 outputs.
         encoder: ResNet variant.
         output_stride: input pixels per position of the deepest level.
-        dilation: of the head's convolutions and of the auxiliary head's.
-        width: channels of the head.
+        width: channels of the decoder.
         dropout: channel dropout before the classifiers.
-        auxiliary_weight: of the loss on the third level, in training.
+        auxiliary_weight: of the loss of the auxiliary head.
     """
+
+    def __init__(self, encoder: ResNetVariant, output_stride: OutputStride, auxiliary_weight: float) -> None:
+        super().__init__()
+        self.auxiliary_weight = auxiliary_weight
+        self.encoder = ResNet(encoder, output_stride)
+
+    def add_classifiers(self, num_classes: int, width: int, dropout: float, dilation: int = 1) -> None:
+        """Build the classifier and the auxiliary head; last, because the order decides the random weights."""
+        *_, inner, _ = self.encoder.channels
+        self.classifier = Classifier(width, num_classes + 1, dropout)
+        self.auxiliary = AuxiliaryHead(inner, num_classes + 1, dropout, dilation)
+
+    @abstractmethod
+    def decode(self, levels: Sequence[Tensor]) -> Tensor:
+        """Map the encoder's levels, finest first, to features (B, width, h, w)."""
+
+    def forward(self, image: Tensor, reference: Tensor | None = None) -> SegOutput:  # noqa: ARG002
+        """Segment (B, 3, H, W) images into logits (B, K+1, H, W); ``reference`` is ignored.
+
+        Raises:
+            ValueError: PSPNet or DeepLabV3+ with a batch of one image in training mode.
+        """
+        levels = self.encoder(image)
+        logits = resize(self.classifier(self.decode(levels)), image.shape[2:])
+        if not self.training:
+            return SegOutput(logits)
+        return SegOutput(logits, auxiliary=(Auxiliary(self.auxiliary(levels[2]), self.auxiliary_weight),))
+
+
+class FCN(ResNetSegmenter):
+    """Two convolutions of ``dilation``, as in the auxiliary head; their result is joined to the features."""
 
     def __init__(
         self,
@@ -36,45 +79,25 @@ class FCN(nn.Module):
         dropout: float = 0.1,
         auxiliary_weight: float = 0.4,
     ) -> None:
-        super().__init__()
-        outputs = num_classes + 1
-        self.auxiliary_weight = auxiliary_weight
-        self.encoder = ResNet(encoder, output_stride)
-        *_, inner, deepest = self.encoder.channels
+        super().__init__(encoder, output_stride, auxiliary_weight)
+        deepest = self.encoder.channels[3]
         self.convs = nn.Sequential(
             ConvModule(deepest, width, 3, dilation), ConvModule(width, width, 3, dilation)
         )
         self.join = ConvModule(deepest + width, width, 3)
-        self.classifier = Classifier(width, outputs, dropout)
-        self.auxiliary = AuxiliaryHead(inner, outputs, dropout, dilation)
+        self.add_classifiers(num_classes, width, dropout, dilation)
 
-    def forward(self, image: Tensor, reference: Tensor | None = None) -> SegOutput:  # noqa: ARG002
-        """Segment (B, 3, H, W) images into logits (B, K+1, H, W); ``reference`` is not looked at."""
-        *_, inner, deepest = self.encoder(image)
-        joined = self.join(torch.cat([deepest, self.convs(deepest)], dim=1))
-        logits = resize(self.classifier(joined), image.shape[2:])
-        if not self.training:
-            return SegOutput(logits)
-        return SegOutput(logits, auxiliary=(Auxiliary(self.auxiliary(inner), self.auxiliary_weight),))
+    def decode(self, levels: Sequence[Tensor]) -> Tensor:
+        """Map the encoder's levels, finest first, to features (B, width, h, w)."""
+        joined: Tensor = self.join(torch.cat([levels[3], self.convs(levels[3])], dim=1))
+        return joined
 
 
-BINS = (1, 2, 3, 6)
-"""Bins per side of the pyramid's levels."""
-
-
-class PSPNet(nn.Module):
-    """ResNet encoder and pyramid pooling.
+class PSPNet(ResNetSegmenter):
+    """Pyramid pooling; ``width`` channels per pyramid level and after joining them.
 
     The default is ResNet-18 with a deep stem and counts 12.787 M parameters and 54.26 G multiply-adds; the
     paper prints 12.76 and 54.27. A plain stem comes nearer in parameters (12.768 M) but is at 53.0 G.
-
-    Args:
-        num_classes: defect classes K; the network has K + 1 outputs.
-        encoder: ResNet variant.
-        output_stride: input pixels per position of the deepest level.
-        width: channels per pyramid level and after joining them.
-        dropout: channel dropout before the classifiers.
-        auxiliary_weight: of the loss on the third level, in training.
     """
 
     def __init__(
@@ -87,47 +110,25 @@ class PSPNet(nn.Module):
         dropout: float = 0.1,
         auxiliary_weight: float = 0.4,
     ) -> None:
-        super().__init__()
-        outputs = num_classes + 1
-        self.auxiliary_weight = auxiliary_weight
-        self.encoder = ResNet(encoder, output_stride)
-        *_, inner, deepest = self.encoder.channels
+        super().__init__(encoder, output_stride, auxiliary_weight)
+        deepest = self.encoder.channels[3]
         self.pyramid = nn.ModuleList(PooledBranch(deepest, width, bins) for bins in BINS)
         self.join = ConvModule(deepest + len(BINS) * width, width, 3)
-        self.classifier = Classifier(width, outputs, dropout)
-        self.auxiliary = AuxiliaryHead(inner, outputs, dropout)
+        self.add_classifiers(num_classes, width, dropout)
 
-    def forward(self, image: Tensor, reference: Tensor | None = None) -> SegOutput:  # noqa: ARG002
-        """Segment (B, 3, H, W) images into logits (B, K+1, H, W); ``reference`` is not looked at.
-
-        Raises:
-            ValueError: a batch of one image in training mode.
-        """
-        *_, inner, deepest = self.encoder(image)
-        joined = self.join(torch.cat([deepest, *(level(deepest) for level in self.pyramid)], dim=1))
-        logits = resize(self.classifier(joined), image.shape[2:])
-        if not self.training:
-            return SegOutput(logits)
-        return SegOutput(logits, auxiliary=(Auxiliary(self.auxiliary(inner), self.auxiliary_weight),))
+    def decode(self, levels: Sequence[Tensor]) -> Tensor:
+        """Map the encoder's levels, finest first, to features (B, width, h, w)."""
+        pooled = (level(levels[3]) for level in self.pyramid)
+        joined: Tensor = self.join(torch.cat([levels[3], *pooled], dim=1))
+        return joined
 
 
-DILATIONS = (12, 24, 36)
-"""Of the pyramid's separable convolutions, for an encoder of output stride 8."""
+class DeepLabV3Plus(ResNetSegmenter):
+    """Atrous spatial pyramid, decoder with the finest level; ``width`` channels per branch and in the
+    decoder.
 
-DETAIL_CHANNELS = 48
-
-
-class DeepLabV3Plus(nn.Module):
-    """ResNet encoder, atrous spatial pyramid, decoder with the finest level.
-
-    Args:
-        num_classes: defect classes K; the network has K + 1 outputs.
-        encoder: ResNet variant.
-        output_stride: input pixels per position of the deepest level; the dilations are halved for each
-            doubling past 8, so that the pyramid sees the same pixels.
-        width: channels per pyramid branch and in the decoder.
-        dropout: channel dropout before the classifiers.
-        auxiliary_weight: of the loss on the third level, in training.
+    The dilations are halved for each doubling of ``output_stride`` past 8, so that the pyramid sees the same
+    pixels.
     """
 
     def __init__(
@@ -140,17 +141,13 @@ class DeepLabV3Plus(nn.Module):
         dropout: float = 0.1,
         auxiliary_weight: float = 0.4,
     ) -> None:
-        super().__init__()
-        outputs = num_classes + 1
-        self.auxiliary_weight = auxiliary_weight
-        self.encoder = ResNet(encoder, output_stride)
-        finest, _, inner, deepest = self.encoder.channels
-        dilations = [d * 8 // output_stride for d in DILATIONS]
+        super().__init__(encoder, output_stride, auxiliary_weight)
+        finest, _, _, deepest = self.encoder.channels
         self.pyramid = nn.ModuleList(
             [
                 PooledBranch(deepest, width),
                 ConvModule(deepest, width),
-                *(SeparableConv(deepest, width, dilation) for dilation in dilations),
+                *(SeparableConv(deepest, width, d * 8 // output_stride) for d in DILATIONS),
             ]
         )
         self.join = ConvModule(len(self.pyramid) * width, width, 3)
@@ -158,19 +155,11 @@ class DeepLabV3Plus(nn.Module):
         self.decoder = nn.Sequential(
             SeparableConv(width + DETAIL_CHANNELS, width), SeparableConv(width, width)
         )
-        self.classifier = Classifier(width, outputs, dropout)
-        self.auxiliary = AuxiliaryHead(inner, outputs, dropout)
+        self.add_classifiers(num_classes, width, dropout)
 
-    def forward(self, image: Tensor, reference: Tensor | None = None) -> SegOutput:  # noqa: ARG002
-        """Segment (B, 3, H, W) images into logits (B, K+1, H, W); ``reference`` is not looked at.
-
-        Raises:
-            ValueError: a batch of one image in training mode.
-        """
-        finest, _, inner, deepest = self.encoder(image)
-        context = self.join(torch.cat([branch(deepest) for branch in self.pyramid], dim=1))
-        joined = torch.cat([resize(context, finest.shape[2:]), self.detail(finest)], dim=1)
-        logits = resize(self.classifier(self.decoder(joined)), image.shape[2:])
-        if not self.training:
-            return SegOutput(logits)
-        return SegOutput(logits, auxiliary=(Auxiliary(self.auxiliary(inner), self.auxiliary_weight),))
+    def decode(self, levels: Sequence[Tensor]) -> Tensor:
+        """Map the encoder's levels, finest first, to features (B, width, h, w)."""
+        context = self.join(torch.cat([branch(levels[3]) for branch in self.pyramid], dim=1))
+        joined = torch.cat([resize(context, levels[0].shape[2:]), self.detail(levels[0])], dim=1)
+        decoded: Tensor = self.decoder(joined)
+        return decoded

@@ -1,5 +1,7 @@
 """Large changes are left out of a comparison; displaced edges are not, or misalignment would hide itself."""
 
+from __future__ import annotations
+
 import cv2
 import numpy as np
 import pytest

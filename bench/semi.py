@@ -18,7 +18,7 @@ import time
 import torch
 
 from bench.timing import default_device, peak_megabytes, synchronise
-from cadnet.config import MethodParams, load_params
+from cadnet.config import MethodParams
 from cadnet.semi.base import SemiBatch
 from cadnet.semi.jobs import build_learner
 from cadnet.training.task import Outcome
@@ -47,7 +47,7 @@ def megabytes(device: str) -> float:
 
 def measure(method: MethodParams, batch: int, size: int, steps: int) -> dict[str, float]:
     """Run ``steps`` steps; returns seconds per step and memory added."""
-    params = load_params(PROFILE)
+    params = load_profile(PROFILE)
     device, _ = default_device()
     learner = build_learner(method, params.train).to(device).train()
     parameters = [p for p in learner.parameters() if p.requires_grad]

@@ -10,7 +10,7 @@ from cadnet.config.datasets import (
     PkuPcbParams,
     SplitParams,
 )
-from cadnet.config.load import load_params
+from cadnet.config.load import load_params, parse_params
 from cadnet.config.operate import ValidateParams
 from cadnet.config.project import GridParams, ProjectParams, RunParams, SearchParams
 from cadnet.config.semi import SemiParams

@@ -41,7 +41,7 @@ def load_params(path: Path | str = "params.yaml") -> ProjectParams:
 
 
 def parse_params(text: str, path: Path) -> ProjectParams:
-    """Check the text of a parameter file; ``path`` is what errors call it.
+    """Check the text of a parameter file; ``path`` names it in errors.
 
     Raises:
         ConfigError: as :func:`load_params`.
@@ -57,17 +57,17 @@ def read_model(
         text = path.read_text("utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
-    return parse_model(text, path, model, cure, completed)
+    return parse_model(text, path, model, fix, completed)
 
 
 def parse_model(
-    text: str, path: Path, model: type[Model], cure: str, completed: Callable[[dict[str, Any]], Any] = dict
+    text: str, path: Path, model: type[Model], fix: str, completed: Callable[[dict[str, Any]], Any] = dict
 ) -> Model:
     """Check YAML text against a parameter class.
 
     Args:
         text: YAML.
-        path: the file it is from, as errors call it.
+        path: its name in errors.
         model: what it must hold.
         fix: what to do about an empty file.
         completed: expands short forms of the file to those of ``model``.

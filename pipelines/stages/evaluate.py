@@ -13,13 +13,13 @@ from torch import nn
 
 from cadnet.config import ProjectParams
 from cadnet.datasets.cache import DecodedSplit, decode_split
-from cadnet.datasets.manifest import PreparedDataset, open_dataset
+from cadnet.datasets.manifest import PreparedDataset
 from cadnet.evaluation.counts import Counts
 from cadnet.evaluation.curves import best_threshold
 from cadnet.evaluation.evaluate import Thresholded
 from cadnet.evaluation.result import EvaluationResult, per_image_table
 from cadnet.evaluation.slices import defect_contrast
-from cadnet.files import atomic_directory, atomic_path, value_digest, write_json
+from cadnet.files import atomic_directory, atomic_path, write_json
 from cadnet.models.tensors import WeightsError
 from cadnet.models.weights import ModelDescription, load_model
 from cadnet.tracking.cost import measure_cost, training_params

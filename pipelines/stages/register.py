@@ -15,10 +15,10 @@ from cadnet.datasets.cache import decode_split
 from cadnet.datasets.manifest import MERGED_CLASS, PreparedDataset, open_dataset
 from cadnet.evaluation.curves import best_threshold
 from cadnet.evaluation.evaluate import AnyDefect
-from cadnet.files import value_digest, write_json
+from cadnet.files import read_json, value_digest, write_json
 from cadnet.inference import Product, write_product
 from cadnet.inference.product import Card
-from cadnet.models.weights import load_model
+from cadnet.models.weights import ModelDescription, load_model
 from cadnet.tracking import Run, collect_provenance, track_stage
 from cadnet.tracking.cost import training_params
 from cadnet.tracking.product_logging import save_product_model

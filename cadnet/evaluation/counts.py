@@ -6,7 +6,7 @@ slices can never disagree about which pixels were counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,24 +74,6 @@ class Counts:
         keep = np.isin(self.index, rows)
         empty = np.zeros((self.num_classes, 2, 0), np.int64)
         return Counts(self.index[keep], self.confusion[keep], empty)
-
-
-def merge_counts(parts: Sequence[Counts]) -> Counts:
-    """Join the counts of disjoint sets of images (the ranks of a distributed run, the shards of a split).
-
-    Raises:
-        CountError: no parts, differing classes or bins, or an image counted in two parts.
-    """
-    if not parts:
-        raise CountError("there are no counts to merge")
-    shapes = {(part.confusion.shape[1:], part.histograms.shape) for part in parts}
-    if len(shapes) > 1:
-        raise CountError(f"counts of differing classes or bins cannot be merged: {sorted(shapes)}")
-    return Counts(
-        np.concatenate([part.index for part in parts]),
-        np.concatenate([part.confusion for part in parts]),
-        np.stack([part.histograms for part in parts]).sum(axis=0),
-    )
 
 
 class CountAccumulator:

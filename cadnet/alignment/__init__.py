@@ -1,4 +1,4 @@
-"""Bringing an inspected photograph onto its reference, with how well that went measured from the pixels."""
+"""Aligning an inspected photograph with its reference; the residual is measured from the pixels."""
 
 from cadnet.alignment.align import Aligned, Alignment, Method, align
 from cadnet.alignment.estimate import estimate_alignment

@@ -1,4 +1,4 @@
-"""What an alignment is, and resampling an image and its mask by it into the reference's frame."""
+"""Alignments, and resampling an image and its mask by one into the reference's frame."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import numpy as np
 from cadnet.types import IGNORE_INDEX
 
 Method = Literal["off", "identity", "translation", "affine", "homography", "features"]
-"""What produced a matrix: nothing was asked for ("off"), the pair was found to lie on each other already
-("identity"), correlation of the pixels under that motion model, or matched features refined by it."""
+"""Origin of a matrix: no alignment wanted ("off"), the pair was aligned already ("identity"), correlation of
+the pixels under that motion model, or matched features refined by it."""
 
 
 class Alignment(NamedTuple):
-    """How an image lies on its reference.
+    """How an image is aligned with its reference.
 
     ``matrix``: float64 (3, 3), maps reference pixel coordinates (x, y, 1) to image coordinates.
     ``residual``: pixels of the reference by which the aligned pair is still apart, as measured on textured
     patches; the reference's diagonal where too little texture allows no measurement.
     ``confidence``: correlation of the aligned pair in 0..1, the median over textured patches.
     ``shift``: pixels by which the matrix moves the corner of the reference that it moves farthest.
-    ``accepted``: residual, confidence and shift lie within the limits of the parameters. With the model "off"
-    nothing is limited and only sizes must agree: the user has said that the pair is aligned.
+    ``accepted``: residual, confidence and shift are within the limits of the parameters. With the model "off"
+    only sizes must agree: the user states that the pair is aligned.
     """
 
     matrix: np.ndarray

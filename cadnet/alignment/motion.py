@@ -25,7 +25,7 @@ _DISTINCT = 2.0
 _ITERATIONS = (12, 3, 1)
 """ECC iterations of the coarse, the next and every further level: each starts where the last one ended."""
 _MIN_DEPTH = 0.2
-"""Perspective by which a corner may come closer; what is seen of a flat product stays far above."""
+"""Smallest perspective depth of a corner; flat products stay far above."""
 _MIN_DETERMINANT = 0.01
 """Share to which an area may shrink."""
 _MOTIONS = {

@@ -36,7 +36,7 @@ class Settled(NamedTuple):
 def settle(level: Level, matrix: np.ndarray) -> Settled | None:
     """Align a level by the full-size motion ``matrix`` and leave large changes out.
 
-    They neither take part nor shine into their surroundings when slow changes of brightness are removed. None
+    They are excluded also when slow changes of brightness are removed. None
     when more than a third has changed.
     """
     warped, inside = level.warped(level.to_level(matrix), grey=True)
@@ -89,7 +89,7 @@ _CELLS = 7
 _WINDOW = 31
 """Side in level pixels of a patch."""
 _MIN_PATCHES = 6
-"""With fewer, an affine misalignment is no longer told from noise."""
+"""With fewer, an affine misalignment cannot be distinguished from noise."""
 _PERCENTILE = 80
 """Of the local displacements: a defect on one patch of five does not count as misalignment."""
 _SAME = 0.5
@@ -114,7 +114,7 @@ class Quality(NamedTuple):
 def measure(level: Level, matrix: np.ndarray, usable: np.ndarray | None = None) -> Quality:
     """Measure what remains between the pair after the full-size motion ``matrix``.
 
-    ``usable``: bool of the level's reference, False where nothing is to be compared.
+    ``usable``: bool of the level's reference, False where pixels are not compared.
 
     Residual: patches are followed from the reference to the aligned image (Lucas and Kanade); it is the 80th
     percentile of their displacements, or the displacement of a corner by the affine motion that explains them
@@ -157,7 +157,7 @@ def _followed(reference: np.ndarray, image: np.ndarray, points: np.ndarray) -> t
     )
     moved = (found - start).reshape(-1, 2).astype(np.float64)
     same = (status.ravel() > 0) & (np.linalg.norm(moved, axis=1) <= _WINDOW)
-    # What moved by less than a pixel is where it should be, whatever it shows.
+    # Patches that moved by less than a pixel count as found.
     for index in np.flatnonzero(same & (np.linalg.norm(moved, axis=1) > 1)):
         before = cv2.getRectSubPix(reference, (_WINDOW, _WINDOW), start[index, 0].tolist())
         after = cv2.getRectSubPix(image, (_WINDOW, _WINDOW), found[index, 0].tolist())

@@ -44,7 +44,7 @@ def curve(histogram: np.ndarray) -> Curve:
     negatives, positives = (int(total) for total in histogram.sum(axis=1))
     if positives == 0:
         return Curve((), (), (), (), None, None, None, positives, negatives)
-    # Cumulated from the top: what is predicted at threshold i lies in the bins i and above.
+    # Cumulated from the top: predicted at threshold i are the bins i and above.
     fp, tp = np.cumsum(histogram[:, ::-1], axis=1)[:, ::-1]
     precision = np.divide(tp, tp + fp, out=np.ones(len(tp)), where=tp + fp > 0)
     recall = tp / positives
@@ -74,14 +74,14 @@ def _floats(values: np.ndarray) -> tuple[float, ...]:
 
 
 LOWEST = 0.005
-"""No threshold below half a bin of 100: at 0 every pixel is a defect."""
+"""Half a bin of 100: at 0 every pixel would be a defect."""
 
 
 def best_threshold(counts: Counts) -> float:
     """Return the probability in [LOWEST, 1) from which on calling pixels defects gives the highest IoU.
 
     The Fscore, which the curves hold, is highest at the same threshold. Without a true or a predicted defect
-    there is nothing to choose by, and 0.5 is returned.
+    0.5 is returned.
 
     Args:
         counts: of validation images, one class, with score bins.

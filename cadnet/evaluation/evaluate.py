@@ -24,7 +24,7 @@ def evaluate(
     bf16: bool = False,
     on_batch: Callable[[int], None] | None = None,
 ) -> Counts:
-    """Score ``model(image, reference) -> SegOutput`` over ``batches``, leaving its mode as it was.
+    """Score ``model(image, reference) -> SegOutput`` over ``batches``, restoring its mode.
 
     Args:
         model: a network already on ``device``, with len(class_names) + 1 output channels.
@@ -34,7 +34,7 @@ def evaluate(
         device: where to run and count.
         bins: score bins of the curves; 0 for none.
         bf16: run the network under bfloat16 autocast (the counting is exact either way).
-        on_batch: called with the number of images after each batch, for a progress bar.
+        on_batch: called with the number of images after each batch.
 
     Raises:
         CountError: another number of images was scored, an image twice, wrong mask values, or NaN output.
@@ -66,7 +66,7 @@ def _eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 class AnyDefect(nn.Module):
-    """A network whose defect classes are taken as one: the probability of any defect, as in prediction."""
+    """A network whose defect classes are merged: the probability of any defect, as in prediction."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Whether a challenger replaces the champion: one decision, with every figure it rests on."""
+"""The gate: whether a challenger replaces the champion, with every figure of the decision."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NONE = "none"
 
 @dataclass(frozen=True)
 class Check:
-    """One condition: ``value`` held against ``limit``, both as they are read; ``passed`` decides."""
+    """One condition: ``value`` against ``limit``, both formatted; ``passed`` decides."""
 
     name: str
     passed: bool
@@ -28,7 +28,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Decision:
-    """What the gate decided and why; it passes when every check does."""
+    """Result of the gate; it passes when every check does."""
 
     checks: tuple[Check, ...]
 
@@ -72,11 +72,11 @@ def decide(
     params: GateParams,
     defect_sizes: Sequence[float] = (),
 ) -> Decision:
-    """Hold a challenger against the champion, or without one against the limits alone.
+    """Compare a challenger with the champion, or without one with the limits alone.
 
     Args:
-        challenger: all that :class:`Measured` holds.
-        champion: its counts over the same images; None where there is none yet.
+        challenger: all fields of :class:`Measured`.
+        champion: its counts over the same images; None without one.
         class_names: the defect classes 1..K.
         rows: the acceptance set's manifest, whose row numbers are ``counts.index``.
         params: the limits.
@@ -158,7 +158,7 @@ def _behaviour(challenger: Measured, params: GateParams) -> list[Check]:
 
 
 def _iou(one: Slice) -> float:
-    """IoU with all defects as one; where neither truth nor prediction has any, nothing is lost."""
+    """Return the IoU with all defects as one class; 1 where neither truth nor prediction has any."""
     return 1.0 if one.metrics.defect.iou is None else one.metrics.defect.iou
 
 

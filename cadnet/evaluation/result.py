@@ -99,10 +99,10 @@ def evaluation_result(
     contrast: np.ndarray | None = None,
     contrast_bins: int = 3,
 ) -> EvaluationResult:
-    """Reduce counts to a result; without a ``manifest`` there are no slices.
+    """Reduce counts to a result; no slices without a ``manifest``.
 
     Args:
-        counts: what was scored.
+        counts: of the scored images.
         class_names: the defect classes 1..K.
         manifest: the split's manifest, whose row numbers are ``counts.index``.
         defect_sizes: upper edges of the size slices, as fractions of the image.

@@ -1,4 +1,4 @@
-"""Which samples a visual sheet shows: chosen by a rule, so that no one can pick the flattering ones."""
+"""Samples of the overlay sheet, chosen by a rule instead of by hand."""
 
 from __future__ import annotations
 

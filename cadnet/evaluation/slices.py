@@ -23,11 +23,11 @@ from cadnet.types import IGNORE_INDEX
 def defect_contrast(
     images: np.ndarray, references: np.ndarray, reference_index: np.ndarray, masks: np.ndarray
 ) -> np.ndarray:
-    """Contrast of the defects of each image, float64 (N,) in grey levels (-255 to 255).
+    """Return the contrast of the defects of each image, float64 (N,) in grey levels (-255 to 255).
 
     The mean absolute difference to the reference over the defect pixels and the three channels, minus the
-    same over the background pixels: what brightness, noise or misalignment change everywhere is no contrast.
-    Near 0, or below, a defect is not told apart by its pixels' values. NaN where an image has no defect
+    same over the background pixels: global changes by brightness, noise or misalignment are no contrast.
+    Near 0, or below, pixel values do not distinguish a defect. NaN where an image has no defect
     pixels or no background; ignored pixels count for neither.
 
     Args:
@@ -54,9 +54,9 @@ def defect_contrast(
 
 
 def contrast_edges(contrast: np.ndarray, bins: int) -> tuple[float, ...]:
-    """Edges of ``bins`` equally filled bins of what is not NaN, to a tenth of a grey level.
+    """Return the edges of ``bins`` equally filled bins without NaN, rounded to a tenth of a grey level.
 
-    Fewer than ``bins`` - 1 edges where values are alike; none when nothing is defined.
+    Fewer than ``bins`` - 1 edges where values are equal; none when all are NaN.
     """
     known = contrast[np.isfinite(contrast)]
     if not len(known):
@@ -66,7 +66,7 @@ def contrast_edges(contrast: np.ndarray, bins: int) -> tuple[float, ...]:
 
 
 def contrast_names(edges: Sequence[float]) -> tuple[str, ...]:
-    """Names of the bins up to the first edge, between two, and above the last: one more than edges."""
+    """Return the names of the bins below, between and above the edges: one more than edges."""
     if not edges:
         return ("any",)
     between = [f"{low:g} to {high:g}" for low, high in itertools.pairwise(edges)]
@@ -81,7 +81,7 @@ def _contrast(image: np.ndarray, reference: np.ndarray, mask: np.ndarray) -> flo
     if not defect.any() or background == 0:
         return float("nan")
     pixels, clean = (np.asarray(array).reshape(3, -1) for array in (image, reference))
-    # The whole in one pass without an array of differences; defects are few, so the rest is what is left.
+    # The total in one pass without an array of differences; defects are few, the background is the rest.
     total = cv2.norm(pixels, clean, cv2.NORM_L1)
     apart = cv2.absdiff(pixels[:, marked], clean[:, marked])
     inside = float(apart[:, defect].mean())
@@ -91,7 +91,7 @@ def _contrast(image: np.ndarray, reference: np.ndarray, mask: np.ndarray) -> flo
 SLICE_COLUMNS = ("group", "subset", "has_defect")
 """Manifest columns that are sliced by when they hold more than one value."""
 MOST_SLICES = 40
-"""Columns of more values than this are not sliced by: photographs one by one are no parts to compare."""
+"""Columns of more values than this are not sliced by: single photographs are no slices."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def all_slices(
     """Slice by every column of :data:`SLICE_COLUMNS` that varies, then by defect size and contrast.
 
     Args:
-        counts: what was scored; ``counts.index`` are row numbers of ``manifest``.
+        counts: of the scored images; ``counts.index`` are row numbers of ``manifest``.
         manifest: the split's manifest, one row per image.
         defect_sizes: upper edges of the size classes, as fractions of the image (:class:`EvaluateParams`).
         min_pixels: predicted defect pixels from which an image is judged defective.
@@ -160,7 +160,7 @@ def defect_fraction(counts: Counts) -> np.ndarray:
 
 
 def slice_by_column(counts: Counts, rows: pd.DataFrame, column: str, min_pixels: int = 1) -> list[Slice]:
-    """One slice per value of ``rows[column]``, sorted by name."""
+    """Return one slice per value of ``rows[column]``, sorted by name."""
     values = rows[column].astype(str).to_numpy()
     return [
         _slice(counts, column, str(name), values == name, min_pixels)
@@ -195,11 +195,11 @@ def slice_by_contrast(
     """
     if any(low >= high for low, high in itertools.pairwise(edges)):
         raise ValueError(f"edges must ascend, got {tuple(edges)}")
-    place = np.where(np.isfinite(values), np.searchsorted(edges, values), -1)
+    bin_index = np.where(np.isfinite(values), np.searchsorted(edges, values), -1)
     return [
-        _slice(counts, "defect contrast", name, place == number, min_pixels)
+        _slice(counts, "defect contrast", name, bin_index == number, min_pixels)
         for number, name in enumerate(contrast_names(edges))
-        if (place == number).any()
+        if (bin_index == number).any()
     ]
 
 

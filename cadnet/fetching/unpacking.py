@@ -40,7 +40,7 @@ def extract(
         progress: called with the bytes of the archive that are done; the last call has its size.
 
     Raises:
-        FileNotFoundError: there is no such archive.
+        FileNotFoundError: no such archive.
         ArchiveError: damaged, encrypted, too large, or a member that may not be unpacked: absolute path,
             "..", backslash, drive letter, link, device, a name that comes twice. ``folder`` is untouched.
         OSError: the disk is full or cannot be written.

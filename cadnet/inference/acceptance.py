@@ -1,4 +1,4 @@
-"""What the gate measures of a product, by the code that judges images on the line."""
+"""Measurements of a product for the gate, with the code that judges images on the line."""
 
 from __future__ import annotations
 

@@ -36,22 +36,22 @@ class PairInput:
     placed: Placed | None
 
     def image_tile(self, place: Place) -> np.ndarray:
-        """The piece (h, w, 3) of the image at ``place``."""
+        """Return the tile (h, w, 3) of the image at ``place``."""
         return cut(self.work, place, self.tiling.tile)
 
     def reference_tile(self, place: Place) -> ReferenceTile:
-        """The piece of the reference at ``place``."""
+        """Return the tile of the reference at ``place``."""
         assert self.reference is not None and self.chosen is not None
         return ReferenceTile(self.chosen.key, place, cut(self.reference, place, self.tiling.tile))
 
     def mosaic(self, classes: int) -> Mosaic:
-        """Where the results of the tiles are added up."""
+        """Return an empty mosaic for the results of the tiles."""
         return Mosaic(self.tiling, classes)
 
     def own_pixels(self, maps: np.ndarray) -> np.ndarray:
         """Bring finished maps (K, h, w) back to the image's own pixels, float32 (K, H, W).
 
-        What the reference does not show is 0.
+        0 where the reference shows nothing.
         """
         height, width = self.image.shape[:2]
         if self.matrix is None:
@@ -72,17 +72,17 @@ def prepare_input(
     side: int,
     overlap: float,
 ) -> PairInput:
-    """Bring an image onto its reference, if asked for, and plan its tiles.
+    """Align an image with its reference, if wanted, and plan its tiles.
 
     Args:
         image: uint8 RGB (H, W, 3).
         chosen: its reference; None for networks that look at the image alone.
-        alignment: None takes the pair as it is.
+        alignment: None for an aligned pair.
         side: of the tiles, in pixels.
         overlap: fraction of a tile that neighbours have in common.
 
     Raises:
-        PredictionError: image and reference differ in size, or cannot be brought together.
+        PredictionError: image and reference differ in size, or cannot be aligned.
     """
     work, matrix, placed = image, None, None
     reference = None if chosen is None else chosen.pixels
@@ -106,7 +106,7 @@ def _placed(
     found = estimate_alignment(image, chosen.pixels, params)
     if not found.accepted:
         raise PredictionError(
-            f"the image cannot be brought onto reference {chosen.compared.name!r}: residual "
+            f"the image cannot be aligned with reference {chosen.compared.name!r}: residual "
             f"{found.residual:.1f} px (at most {params.max_residual:g}), correlation {found.confidence:.2f} "
             f"(at least {params.min_confidence:g}), shift {found.shift:.0f} px (at most {params.max_shift:g})"
         )

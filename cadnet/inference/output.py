@@ -94,7 +94,7 @@ class ResultWriter:
     """Writes predictions below ``out``; a context manager in which images are added.
 
     The tables of an earlier run are removed at the start, and the new ones get their names at the end:
-    without a ``summary.csv`` a run was interrupted. Each image's files are written anew, ``result.json``
+    without a ``summary.csv`` a run was interrupted. Each image's files are rewritten, ``result.json``
     last.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What prediction takes and gives."""
+"""Types of prediction: images in, judged images out."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class Compared(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """How the image was brought onto its reference.
+    """How the image was aligned with its reference.
 
-    ``residual``: pixels by which the pair is still apart; ``shift``: pixels by which the corner that moved
+    ``residual``: remaining misalignment in pixels; ``shift``: pixels by which the corner that moved
     farthest moved; ``confidence``: correlation of the pair in 0..1; ``covered``: fraction of the image that
-    the reference shows too, the rest being judged good unseen.
+    the reference shows too, the rest is judged good unseen.
     """
 
     residual: float

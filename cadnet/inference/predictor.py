@@ -36,13 +36,13 @@ class Predictor:
         product: a product or its folder.
         device: "auto" (a GPU where there is one), "cpu" or "cuda".
         batch_size: tiles that go through the network at once; also the most images held at a time.
-        threshold: in place of the product's, in (0, 1).
-        min_pixels: in place of the product's.
+        threshold: replaces the product's, in (0, 1).
+        min_pixels: replaces the product's.
         alignment: None does as the product says, False aligns nothing; True aligns by the product's
             parameters, or by the defaults.
         overlap: fraction of a tile, 0 to 0.9, that neighbours of a large image have in common.
         cache_bytes: limit of encoded references; 0 encodes the reference with every image.
-        network: in place of the folder's, with the same classes.
+        network: replaces the folder's, with the same classes.
 
     Raises:
         FileNotFoundError, cadnet.inference.product.ProductError, cadnet.models.tensors.WeightsError: see
@@ -88,8 +88,8 @@ class Predictor:
         Raises:
             FileNotFoundError: no such file.
             cadnet.images.ImageError: the image cannot be used.
-            PredictionError: there is no such reference, none of the image's size, none that the image fits,
-                the pair cannot be brought together, or the network's output is not finite.
+            PredictionError: no such reference, none of the image's size, none that the image fits,
+                the pair cannot be aligned, or the network's output is not finite.
         """
         return next(self.predict_many([image], reference))
 
@@ -98,7 +98,7 @@ class Predictor:
     ) -> Iterator[Prediction]:
         """Judge images in order, a batch of tiles at a time; the first that fails ends it.
 
-        No more than ``batch_size`` images are held at once, however many there are.
+        No more than ``batch_size`` images are held at once, for any number.
 
         Raises:
             as :meth:`predict`.
@@ -111,7 +111,7 @@ class Predictor:
         """As :meth:`predict_many`, but an image that fails gives a :class:`Failure` in its place.
 
         Raises:
-            PredictionError: there is no such reference.
+            PredictionError: no such reference.
         """
         fixed = None
         if reference is not None and self._network.compares:

@@ -53,8 +53,8 @@ class Product:
 
     ``threshold``: a pixel is a defect where its probability of any defect, in (0, 1), exceeds this.
     ``min_pixels``: defect pixels from which on an image is judged defective. ``size``: side in pixels the
-    network was trained at; larger images are cut into tiles of it. ``alignment``: how images are brought onto
-    the reference, None where they are aligned already. ``metrics``, ``notes`` and ``params`` (what it was
+    network was trained at; larger images are cut into tiles of it. ``alignment``: parameters of alignment,
+    None where images are aligned already. ``metrics``, ``notes`` and ``params`` (what it was
     trained with) are for readers.
     """
 

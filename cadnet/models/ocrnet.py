@@ -25,7 +25,7 @@ STRIDE = 32
 def object_regions(features: Tensor, logits: Tensor) -> Tensor:
     """Return the mean feature of each class, weighted by its spatial softmax (Eq. 8): (B, C, K+1, 1).
 
-    Summed in float32 whatever the autocast.
+    Summed in float32 under any autocast.
 
     Args:
         features: (B, C, h, w).
@@ -101,7 +101,7 @@ class OCRNet(nn.Module):
         self.classifier = Classifier(width, outputs, dropout)
 
     def forward(self, image: Tensor, reference: Tensor | None = None) -> SegOutput:  # noqa: ARG002
-        """Segment (B, 3, H, W) images into logits (B, K+1, H, W); ``reference`` is not looked at."""
+        """Segment (B, 3, H, W) images into logits (B, K+1, H, W); ``reference`` is ignored."""
         padded = pad_to_multiple(image, STRIDE)
         levels = self.encoder(padded)
         features = torch.cat([resize(level, levels[0].shape[2:]) for level in levels], dim=1)

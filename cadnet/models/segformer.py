@@ -161,5 +161,5 @@ class SegFormer(nn.Module):
         self.head = FusionHead(self.encoder.channels, num_classes + 1, None, width, dropout)
 
     def forward(self, image: Tensor, reference: Tensor | None = None) -> SegOutput:  # noqa: ARG002
-        """Segment (B, 3, H, W) images into logits (B, K+1, H, W); ``reference`` is not looked at."""
+        """Segment (B, 3, H, W) images into logits (B, K+1, H, W); ``reference`` is ignored."""
         return SegOutput(resize(self.head(self.encoder(image)), image.shape[2:]))

@@ -1,4 +1,4 @@
-"""Tensors from safetensors files into modules, with errors that say what does not fit."""
+"""Tensors from safetensors files into modules, with errors that name what does not fit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def read_tensors(path: Path | str) -> dict[str, Tensor]:
     """Read a safetensors file onto the CPU.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: no such file.
         WeightsError: the file is cut short or is not safetensors.
     """
     with _readable(path) as file:
@@ -44,7 +44,7 @@ def read_header(path: Path | str) -> dict[str, str]:
     """Read the free texts in a safetensors file's header; empty when it has none.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: no such file.
         WeightsError: the file is cut short or is not safetensors.
     """
     with _readable(path) as file, safe_open(file, framework="pt") as content:
@@ -83,7 +83,7 @@ def load_encoder_weights(model: nn.Module, path: Path | str) -> None:
     An encoder with a ``convert_state_dict`` method translates foreign names by it.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: no such file.
         WeightsError: damaged file, or weights of another encoder.
     """
     encoder = model.get_submodule("encoder")

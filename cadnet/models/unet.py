@@ -136,11 +136,11 @@ class UNet(nn.Module):
             decoder: 0 for the main one, 1 and up for the auxiliary ones.
 
         Raises:
-            ValueError: there is no such decoder, not five maps, or H or W is no multiple of 16.
+            ValueError: no such decoder, not five maps, or H or W is no multiple of 16.
         """
         if not 0 <= decoder < len(self.decoders):
             raise ValueError(
-                f"there is no decoder {decoder} among {len(self.decoders)}; build the network with a larger "
+                f"decoder {decoder} is none of the network's {len(self.decoders)}; build it with a larger "
                 "'auxiliary'"
             )
         if len(features) != len(DROPOUTS):
@@ -150,7 +150,7 @@ class UNet(nn.Module):
         return logits
 
     def forward(self, image: Tensor, reference: Tensor | None = None) -> SegOutput:  # noqa: ARG002
-        """Segment (B, 3, H, W) images into logits (B, K+1, H, W); ``reference`` is not looked at."""
+        """Segment (B, 3, H, W) images into logits (B, K+1, H, W); ``reference`` is ignored."""
         features = self.encode(pad_to_multiple(image, STRIDE))
         return SegOutput(crop(self.decode(features), image.shape[2:]))
 

@@ -1,4 +1,4 @@
-"""What the methods share: their batches, the supervised part, the ramp, and how good pseudo-labels are."""
+"""Base of the methods: batches, supervised part, ramp, and quality of pseudo-labels."""
 
 from __future__ import annotations
 

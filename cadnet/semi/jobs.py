@@ -63,7 +63,7 @@ class FewLabelData(PairData):
     """Validation as usual; training batches of chosen rows, as many as wanted.
 
     Args:
-        dataset: what is fine-tuned on.
+        dataset: for fine-tuning.
         params: batch size and augmentation.
         seed: decides order and augmentation.
         cache: folder of decoded splits.
@@ -205,7 +205,7 @@ class FinetuningJob(Job):
         """Build the networks with the pre-trained weights.
 
         Raises:
-            ValueError: the method needs unlabelled images and there are none.
+            ValueError: the method needs unlabelled images and has none.
         """
         if self.method.semi is not None and not self.unlabelled:
             raise ValueError(

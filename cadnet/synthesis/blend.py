@@ -87,7 +87,7 @@ def choose_color(
 def line_profile(width: int, sigma: float) -> np.ndarray:
     """Opacity across a line of ``width`` pixels after a Gaussian blur, float32, peak 1.
 
-    The first and the last value lie below ``TAIL`` of the peak (the border of the region), all others above.
+    The first and the last value are below ``TAIL`` of the peak (the border of the region), all others above.
     """
     reach = int(np.ceil(3 * sigma)) + 1
     kernel = cv2.getGaussianKernel(2 * reach + 1, sigma, cv2.CV_64F).ravel()

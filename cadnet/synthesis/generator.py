@@ -74,7 +74,7 @@ class SynLCDGenerator:
 
         The mask is exact: a pixel has a class if and only if it differs from the clean pattern by at least
         ``params.min_change`` grey levels in some channel; smaller changes are undone. So a
-        line has gaps where it crosses its own colour. Where defects lie on each other the class is the later
+        line has gaps where it crosses its own colour. Where defects overlap the class is the later
         one's, abpt over line. Every class of the subset is present.
 
         Raises:

@@ -158,7 +158,7 @@ PATTERNS = (
         0.5, 0.6, (0.22, 0.44),
     ),
 )  # fmt: skip
-"""The ten patterns. No photograph lies in two of the splits 01-06, 07, 08-10: the test pictures are
+"""The ten patterns. No photograph is in two of the splits 01-06, 07, 08-10: the test pictures are
 unseen."""
 
 
@@ -192,7 +192,7 @@ def render_pattern(pattern: Pattern, size: int = 512) -> np.ndarray:
     """Render one pattern as uint8 RGB (size, size, 3).
 
     Raises:
-        PictureError: scikit-image, which brings the photographs, is not installed.
+        PictureError: scikit-image, which holds the photographs, is not installed.
     """
     middle, left = round(pattern.middle * size), round(pattern.left * size)
     upper, lower = (round(border * size) for border in pattern.right)
@@ -217,7 +217,7 @@ def save_patterns(folder: Path | str, size: int = 512) -> list[Path]:
     """Render the ten patterns into ``folder`` as ``01.png`` ... ``10.png`` and return their paths.
 
     Raises:
-        PictureError: scikit-image, which brings the photographs, is not installed.
+        PictureError: scikit-image, which holds the photographs, is not installed.
         OSError: the folder cannot be written.
     """
     paths = []

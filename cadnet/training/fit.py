@@ -1,4 +1,4 @@
-"""Training one trial of a grid, whatever it learns from, with a state that survives a kill."""
+"""Training one job, with a state that survives a kill."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def fit(
 
     def save_best(learner: Learner, row: Epoch) -> None:
         about = {"best": _scores(row), **(metadata or {})}
-        # The companions first: weights of an epoch are complete once the main ones are there.
+        # The companions first: weights of an epoch are complete once the main ones exist.
         for name, network in learner.companions().items():
             _save(work / name, network, job, about)
         _save(work, learner.network, job, about)

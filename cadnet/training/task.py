@@ -1,4 +1,4 @@
-"""What a method of training is (a learner), and the Lightning task that trains one."""
+"""Learners (methods of training) and the Lightning task that trains one."""
 
 from __future__ import annotations
 

@@ -34,6 +34,13 @@ def write_tar(path: Path, members: dict[str, bytes], mode: str = "w") -> Path:
     return path
 
 
+def write_archive(path: Path, members: dict[str, bytes]) -> Path:
+    """Write an archive of the kind that the suffix names."""
+    if path.suffix == ".zip":
+        return write_zip(path, members)
+    return write_tar(path, members, next(mode for end, mode in TAR_MODES.items() if path.name.endswith(end)))
+
+
 def add_member(archive: tarfile.TarFile, name: str, data: bytes = b"", **fields: object) -> None:
     info = tarfile.TarInfo(name)
     info.size = len(data)

@@ -1,3 +1,5 @@
+"""The command line: generating a dataset, one-line errors, and what ``--help`` loads."""
+
 from __future__ import annotations
 
 import subprocess
@@ -25,7 +27,7 @@ def arguments(tmp_path: Path) -> list[str]:
     return ["synth", *paths, "--size", "64", "--per-pattern", "3"]
 
 
-def test_a_dataset_is_drawn_and_progress_shown(arguments: list[str], tmp_path: Path) -> None:
+def test_a_dataset_is_generated_and_progress_shown(arguments: list[str], tmp_path: Path) -> None:
     result = CliRunner().invoke(app, [*arguments, "--subset", "abpt", "--seed", "4"])
     assert result.exit_code == 0, result.output
     assert "synlcd-abpt: 14/14" in result.stderr and f"{tmp_path / 'out'}" in result.stderr
@@ -68,17 +70,19 @@ def test_an_interrupt_says_how_to_go_on(arguments: list[str], monkeypatch: pytes
     )
 
 
-def test_help_does_not_load_the_heavy_libraries() -> None:
+@pytest.mark.parametrize("command", ["synth", "fetch-data", "predict", "compare"])
+def test_help_does_not_load_the_heavy_libraries(command: str) -> None:
     code = (
         "import sys; from typer.testing import CliRunner; from cadnet.cli import app; "
-        "assert CliRunner().invoke(app, ['synth', '--help']).exit_code == 0; "
-        "print(sorted({'torch', 'cv2', 'numpy', 'pandas', 'mlflow'} & set(sys.modules)))"
+        f"assert CliRunner().invoke(app, ['{command}', '--help']).exit_code == 0; "
+        "heavy = {'torch', 'cv2', 'numpy', 'pandas', 'mlflow', 'requests', 'yaml', 'cadnet.fetching'}; "
+        "print(sorted(heavy & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"
 
 
-def test_drawing_does_not_load_torch() -> None:
+def test_generating_does_not_load_torch() -> None:
     code = "import sys, cadnet.synthesis.writer; print('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == "False\n"

@@ -75,12 +75,18 @@ def fetch(
     try:
         with FileLock(folders.downloads / f".{name}.lock", timeout=0):
             remove_leftovers(target)
-            archive = _given(file) if file else _downloaded(source, folders.downloads, transfer, shown, log)
+            if file is not None and not file.is_file():
+                raise FetchError(f"{file} does not exist or is no file")
+            archive = file or _downloaded(source, folders.downloads, transfer, shown, log)
             try:
                 verified = verify(archive, source, record)
                 _unpack(name, source, archive, verified, target, accepted, file, shown)
             except (FetchError, ArchiveError) as error:
-                raise FetchError(f"{error}{'' if file else _set_aside(archive)}") from error
+                if file is not None:
+                    raise FetchError(str(error)) from error
+                # Renamed, so that the next call does not use it again.
+                aside = archive.replace(archive.with_name(f"{archive.name}.refused"))
+                raise FetchError(f"{error} (kept as {aside}; the same command downloads it again)") from error
             if verified.basis == "none":
                 remember(record, source.archive, verified.sha256)
     except Timeout as error:
@@ -98,12 +104,6 @@ def require_free(target: Path) -> None:
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise FetchError(f"{target} exists and is not empty; move it away or delete it first")
-
-
-def _given(file: Path) -> Path:
-    if not file.is_file():
-        raise FetchError(f"{file} does not exist or is no file")
-    return file
 
 
 def _downloaded(
@@ -129,13 +129,6 @@ def _downloaded(
             log=log,
         )
     return archive
-
-
-def _set_aside(archive: Path) -> str:
-    """Rename a bad download, so that the next call does not use it again; return a sentence about it."""
-    aside = archive.with_name(f"{archive.name}.refused")
-    archive.replace(aside)
-    return f" (kept as {aside}; the same command downloads it again)"
 
 
 def _unpack(

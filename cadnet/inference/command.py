@@ -66,7 +66,9 @@ def run(
     named = request.model.startswith(REGISTRY_SCHEME)
     images = find_images(request.images, request.out)
     product = read_product(resolve(request.model) if named else Path(request.model))
-    predictor = _predictor(product, request)
+    predictor = Predictor(
+        product, request.device, request.batch, threshold=request.threshold, alignment=request.align
+    )
     reference = _reference(product, request.reference)
     good = defective = 0
     failed: list[str] = []
@@ -84,19 +86,12 @@ def run(
                 good += outcome.verdict == "good"
                 defective += outcome.verdict == "defective"
             bar.advance(1)
-    _report_failures(failed, request.out, warn)
+    for line in failed[:_SHOWN]:
+        warn(f"not judged: {line}")
+    if len(failed) > _SHOWN:
+        warn(f"and {len(failed) - _SHOWN} more, see {request.out / TABLES[1]}")
     log(f"good: {good}, defective: {defective}, not judged: {len(failed)}; see {request.out / TABLES[0]}")
     return ERROR if failed else DEFECTIVE if defective else GOOD
-
-
-def _predictor(product: Product, request: Request) -> Predictor:
-    return Predictor(
-        product,
-        request.device,
-        request.batch,
-        threshold=request.threshold,
-        alignment=request.align,
-    )
 
 
 def _reference(product: Product, given: str | None) -> np.ndarray | str | None:
@@ -106,10 +101,3 @@ def _reference(product: Product, given: str | None) -> np.ndarray | str | None:
     path = Path(given)
     # Anything else is refused later, with the known names.
     return read_image(path) if path.is_file() else given
-
-
-def _report_failures(failed: Sequence[str], out: Path, warn: Callable[[str], object]) -> None:
-    for line in failed[:_SHOWN]:
-        warn(f"not judged: {line}")
-    if len(failed) > _SHOWN:
-        warn(f"and {len(failed) - _SHOWN} more, see {out / TABLES[1]}")

@@ -118,7 +118,23 @@ def write_product(
         "notes": notes,
         "params": dict(params or {}),
     }
-    return _written(Path(folder), Path(model), references, values, card)
+    _check_names(list(references))
+    with atomic_directory(folder) as made:
+        shutil.copyfile(Path(model) / WEIGHTS_NAME, made / WEIGHTS_NAME)
+        write_json(made / DESCRIPTION_NAME, asdict(description))
+        content = {
+            _KEY: FORMAT_VERSION,
+            **values,
+            "weights_sha256": file_digest(made / WEIGHTS_NAME),
+            "references": [_store(made, key, Path(path)) for key, path in references.items()],
+        }
+        # Validated before it is written.
+        product = _parsed(content, Path(folder))
+        _check_classes(product, description)
+        write_json(made / PRODUCT_NAME, content)
+        if card is not None:
+            write_text(made / CARD_NAME, card)
+    return product
 
 
 def read_product(folder: Path | str) -> Product:
@@ -150,30 +166,6 @@ def read_product(folder: Path | str) -> Product:
         _check_digest(folder / reference.file, reference.sha256)
     _check_digest(folder / WEIGHTS_NAME, product.weights_sha256)
     _check_classes(product, ModelDescription.read(folder))
-    return product
-
-
-def _written(
-    folder: Path, model: Path, references: Mapping[str, Path | str], values: dict[str, Any], card: str | None
-) -> Product:
-    """Write the files and ``product.json``, which holds ``values`` and the digests of the others."""
-    description = ModelDescription.read(model)
-    _check_names(list(references))
-    with atomic_directory(folder) as made:
-        shutil.copyfile(model / WEIGHTS_NAME, made / WEIGHTS_NAME)
-        write_json(made / DESCRIPTION_NAME, asdict(description))
-        content = {
-            _KEY: FORMAT_VERSION,
-            **values,
-            "weights_sha256": file_digest(made / WEIGHTS_NAME),
-            "references": [_store(made, key, Path(path)) for key, path in references.items()],
-        }
-        # Validated before it is written.
-        product = _parsed(content, folder)
-        _check_classes(product, description)
-        write_json(made / PRODUCT_NAME, content)
-        if card is not None:
-            write_text(made / CARD_NAME, card)
     return product
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -98,19 +98,14 @@ def plan_synlcd(params: SynLCDParams) -> Plan:
         palette=PALETTE,
         units=(*(Unit(name) for name in splits), *samples),
         renderer=SampleRenderer(params, patterns, splits),
-        description=_describe(params, splits),
+        description={
+            "params": params.model_dump(mode="json", exclude={"patterns", "split_list"}),
+            "splits": splits,
+            "sources": {name: file_digest(Path(params.patterns) / f"{name}.png") for name in splits},
+        },
         tools={"versions": versions(), "code": code_digest(cadnet.synthesis, cadnet.images)},
         chunk=min(64, max(1, CHUNK_PIXELS // params.size**2)),
     )
-
-
-def _describe(params: SynLCDParams, splits: dict[str, str]) -> dict[str, Any]:
-    """Return what decides the dataset's bytes."""
-    return {
-        "params": params.model_dump(mode="json", exclude={"patterns", "split_list"}),
-        "splits": splits,
-        "sources": {name: file_digest(Path(params.patterns) / f"{name}.png") for name in splits},
-    }
 
 
 def _samples(params: SynLCDParams, patterns: list[str]) -> Iterator[Unit]:

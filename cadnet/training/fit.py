@@ -13,12 +13,11 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Checkpoint, RichProgressBar
-from torch import nn
 
 from cadnet.config import TrainParams
 from cadnet.models.weights import save_weights
 from cadnet.training.checkpoints import SafetensorsIO
-from cadnet.training.job import Job, TrainingPlan
+from cadnet.training.job import Job
 from cadnet.training.task import Epoch, Learner, SegmentationTask
 
 MONITOR = "val_miou"
@@ -129,14 +128,29 @@ def fit(
     work.mkdir(parents=True, exist_ok=True)
     _quiet()
     plan = job.plan(cache)
-    task = _build_task(job, plan)
+    task = SegmentationTask(
+        plan.learner,
+        job.recipe,
+        job.dataset.classes,
+        job.train.batch_size,
+        total_steps=plan.epochs * plan.steps,
+        seed=job.seed,
+    )
 
     def save_best(learner: Learner, row: Epoch) -> None:
         about = {"best": _scores(row), **(metadata or {})}
         # The companions first: weights of an epoch are complete once the main ones exist.
-        for name, network in learner.companions().items():
-            _save(work / name, network, job, about)
-        _save(work, learner.network, job, about)
+        networks = {work / name: network for name, network in learner.companions().items()}
+        for folder, network in (networks | {work: learner.network}).items():
+            save_weights(
+                folder,
+                network,
+                name=job.method.model,
+                num_classes=job.dataset.num_classes,
+                options=job.method.options,
+                class_names=job.dataset.classes,
+                metadata=about,
+            )
 
     state = work / STATE_FILE
     callbacks = [progress_callback(), EpochEnd(state, save_best, on_epoch)]
@@ -151,32 +165,9 @@ def fit(
     return FitResult(task.history, best, task.resumed_epochs)
 
 
-def _save(folder: Path, network: nn.Module, job: Job, about: dict[str, Any]) -> None:
-    save_weights(
-        folder,
-        network,
-        name=job.method.model,
-        num_classes=job.dataset.num_classes,
-        options=job.method.options,
-        class_names=job.dataset.classes,
-        metadata=about,
-    )
-
-
 def _scores(row: Epoch) -> Epoch:
     """Leave out timings, so that equal trainings give equal files."""
     return {name: value for name, value in row.items() if name == "epoch" or name.startswith("val_")}
-
-
-def _build_task(job: Job, plan: TrainingPlan) -> SegmentationTask:
-    return SegmentationTask(
-        plan.learner,
-        job.recipe,
-        job.dataset.classes,
-        job.train.batch_size,
-        total_steps=plan.epochs * plan.steps,
-        seed=job.seed,
-    )
 
 
 def _build_trainer(params: TrainParams, epochs: int, callbacks: list[L.Callback]) -> L.Trainer:

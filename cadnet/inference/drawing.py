@@ -8,8 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from cadnet.images.labels import palette
 from cadnet.inference.prediction import Defect, Prediction
-from cadnet.preparers.palette import palette
 
 Colour = tuple[int, int, int]
 

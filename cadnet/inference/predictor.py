@@ -38,13 +38,13 @@ class Predictor:
         product: a product or its folder.
         device: "auto" (a GPU where there is one), "cpu" or "cuda".
         batch_size: tiles that go through the network at once; also the most images held at a time.
-        threshold: in place of the product's, in (0, 1).
-        min_pixels: in place of the product's.
+        threshold: instead of the product's, in (0, 1).
+        min_pixels: instead of the product's.
         alignment: None does as the product says, False takes every pair as it lies; True brings images
             onto the reference by the product's limits, else by the defaults.
         overlap: share of a tile, 0 to 0.9, that neighbours of a large image have in common.
         cache_bytes: limit of encoded references; 0 encodes the reference with every image.
-        network: in place of the folder's, with the same classes.
+        network: instead of the folder's, with the same classes.
 
     Raises:
         FileNotFoundError, cadnet.inference.product.ProductError, cadnet.models.tensors.WeightsError: see
@@ -110,7 +110,7 @@ class Predictor:
     def try_many(
         self, images: Iterable[Picture], reference: np.ndarray | str | None = None
     ) -> Iterator[Prediction | Failure]:
-        """As :meth:`predict_many`, but an image that fails gives a :class:`Failure` in its place.
+        """As :meth:`predict_many`, but an image that fails gives a :class:`Failure` instead.
 
         Raises:
             PredictionError: there is no such reference.
@@ -131,7 +131,7 @@ class Predictor:
                     yield from self._flushed(waiting)
                     tiles = 0
                 shape = entry[0].tiling.tile
-                tiles += len(entry[0].tiling.places)
+                tiles += len(entry[0].tiling.positions)
             waiting.append(entry)
             del entry
             if max(tiles, len(waiting)) >= self.batch_size:
@@ -156,7 +156,7 @@ class Predictor:
         jobs = [entry[0] for entry in waiting if not isinstance(entry, Failure)]
         started = time.perf_counter()
         maps = self._maps(jobs)
-        seconds = (time.perf_counter() - started) / max(1, sum(len(job.tiling.places) for job in jobs))
+        seconds = (time.perf_counter() - started) / max(1, sum(len(job.tiling.positions) for job in jobs))
         del jobs
         while waiting:
             entry = waiting.pop(0)
@@ -164,21 +164,21 @@ class Predictor:
                 yield entry
                 continue
             job, before = entry
-            yield self._finished(job, maps.pop(0), before + seconds * len(job.tiling.places))
+            yield self._finished(job, maps.pop(0), before + seconds * len(job.tiling.positions))
 
     def _maps(self, jobs: Sequence[Job]) -> list[np.ndarray]:
         """Probabilities (K, h, w) of every job."""
         mosaics = [job.mosaic(self._network.classes) for job in jobs]
-        work = [(slot, place) for slot, job in enumerate(jobs) for place in job.tiling.places]
+        work = [(slot, position) for slot, job in enumerate(jobs) for position in job.tiling.positions]
         for start in range(0, len(work), self.batch_size):
             batch = work[start : start + self.batch_size]
-            images = [jobs[slot].image_tile(place) for slot, place in batch]
+            images = [jobs[slot].image_tile(position) for slot, position in batch]
             references = None
             if self._network.compares:
-                references = [jobs[slot].reference_tile(place) for slot, place in batch]
+                references = [jobs[slot].reference_tile(position) for slot, position in batch]
             results = self._network.probabilities(images, references)
-            for (slot, place), result in zip(batch, results, strict=True):
-                mosaics[slot].add(place, result)
+            for (slot, position), result in zip(batch, results, strict=True):
+                mosaics[slot].add(position, result)
         return [mosaic.maps for mosaic in mosaics]
 
     def _finished(self, job: Job, maps: np.ndarray, seconds: float) -> Prediction | Failure:

@@ -10,14 +10,13 @@ from typing import Any
 
 from cadnet.files import file_digest, read_json, replace_directory, value_digest, write_json, write_text
 from cadnet.types import MANIFEST_COLUMNS, SPLITS, UNLABELLED
-from cadnet.writing.problems import listed
 from cadnet.writing.progress import open_progress
 from cadnet.writing.staging import Staging, intact
-from cadnet.writing.units import Failed, Finished, Plan, PreparationError
+from cadnet.writing.units import Failed, Finished, Plan, PreparationError, listed
 from cadnet.writing.workers import FULL, render_all
 
 CHECKSUMS, PLAN = "checksums.csv", "plan.json"
-"""SHA-256 of every file of a dataset; and how it was made, which DVC is told to ignore."""
+"""SHA-256 of every file of a dataset; and how it was made, which DVC ignores."""
 LISTED = 20
 """Problems shown in an error's message."""
 

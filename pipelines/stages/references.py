@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cadnet.config import PairsParams, PkuPcbParams, ProjectParams
+from cadnet.config import ProjectParams
 from cadnet.config.operate import ProductParams
 from cadnet.datasets.manifest import DatasetError, PreparedDataset
 
@@ -39,7 +39,7 @@ def find_references(
 
 def _require_whole_images(name: str, params: ProjectParams) -> None:
     """The references of a dataset of windows are windows, with which no photograph can be compared."""
-    if isinstance(params.datasets[name], PairsParams | PkuPcbParams):
+    if params.datasets[name].is_cut:
         raise DatasetError(
             f"'{name}' is cut into windows, and so are its references; name a folder of whole clean images "
             "as the product's `references`"

@@ -1,4 +1,4 @@
-"""Finding and checking everything that a product folder holds."""
+"""Finding and checking everything that a product folder holds, with the references of each photograph."""
 
 from __future__ import annotations
 
@@ -7,22 +7,37 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from cadnet.config import PairsParams
-from cadnet.images import ImageError, read_image
-from cadnet.preparers.pairs.grouping import group_of
+from cadnet.images import ImageError, read_header, read_image
+from cadnet.images.matching import signature
+from cadnet.images.resizing import scaled_size
+from cadnet.preparers.pairs.annotations import Size
 from cadnet.preparers.pairs.labels import Labels, find_labels
-from cadnet.preparers.pairs.pictures import Picture, find_pictures, read_header, safe_ids
-from cadnet.preparers.pairs.problems import Problems
-from cadnet.preparers.pairs.product import Product
-from cadnet.preparers.pairs.references import Reference, candidates_of, signature
-from cadnet.preparers.pairs.shares import Shares, share_out
-from cadnet.preparers.pairs.sizes import Size, unlike_reference
-from cadnet.preparers.pairs.table import Table, read_table
-from cadnet.preparers.pairs.tiles import reduced_size
+from cadnet.preparers.pairs.pictures import Picture, Table, find_pictures, group_of, read_table, safe_ids
+from cadnet.preparers.pairs.product import Product, inside
+from cadnet.preparers.pairs.splits import Assignment, assign_splits
+from cadnet.writing.units import Problems, shown
+
+
+class Reference(NamedTuple):
+    """A clean picture.
+
+    ``path``: in the product's folder as the disk spells it; ``signature``: float32 (64, 64), see
+    :func:`cadnet.images.matching.signature`.
+    """
+
+    reference_id: str
+    source: str
+    path: str
+    width: int
+    height: int
+    signature: np.ndarray
 
 
 class Material(NamedTuple):
-    """What was found in a product folder."""
+    """The content of a product folder, checked."""
 
     root: Path
     product: Product
@@ -32,14 +47,18 @@ class Material(NamedTuple):
     candidates: dict[str, tuple[str, ...]]
     groups: dict[str, str]
     labels: Labels
-    shares: Shares
+    splits: Assignment
     table: Table
     others: list[str]
 
 
 def find_material(root: Path, product: Product, params: PairsParams) -> Material:
-    """Find and check everything; all that is wrong is raised together."""
-    problems = Problems(root)
+    """Find and check everything.
+
+    Raises:
+        PreparationError: anything is unusable; all of it is listed.
+    """
+    problems = Problems(root, "product folder")
     references, _ = _find(root, product.references, "references", problems)
     pictures, others = _find(root, product.images, "images", problems)
     clean = {item.source for item in references}
@@ -56,10 +75,10 @@ def find_material(root: Path, product: Product, params: PairsParams) -> Material
         _check_sizes(sizes, candidates, decoded, params, problems)
     labels = find_labels(root, product, pictures, sizes, problems)
     sources = [item.source for item in pictures]
-    shares = share_out(sources, groups, labels.of, product, params, table, problems)
+    splits = assign_splits(sources, groups, labels.of, product, params, table, problems)
     problems.raise_all()
     return Material(
-        root, product, pictures, sizes, decoded, candidates, groups, labels, shares, table, others
+        root, product, pictures, sizes, decoded, candidates, groups, labels, splits, table, others
     )
 
 
@@ -72,7 +91,7 @@ def _find(root: Path, spec: str, what: str, problems: Problems) -> tuple[list[Pi
 
 
 def _is_mask(item: Picture, product: Product) -> bool:
-    """Whether a picture in the images folder is a mask that lies there too."""
+    """Whether a picture of the images folder is a mask."""
     labels = product.labels
     if labels is None or labels.format != "masks":
         return False
@@ -127,8 +146,83 @@ def _check_sizes(
         if len(names) != 1 or names[0] not in references:
             continue
         reference = references[names[0]]
-        own = reduced_size(size.width, size.height, params.scale)
-        if own != reduced_size(reference.width, reference.height, params.scale):
+        own = scaled_size(size.width, size.height, params.scale)
+        if own != scaled_size(reference.width, reference.height, params.scale):
             problems.add(
                 unlike_reference(source, size[:2], reference.source, (reference.width, reference.height))
             )
+
+
+def unlike_reference(source: str, size: tuple[int, int], reference: str, own: tuple[int, int]) -> str:
+    """The message that a photograph and its reference differ in size (width, height), with the fix."""
+    return (
+        f"{source} is {size[0]} x {size[1]}, its reference {reference} {own[0]} x {own[1]}; switch "
+        "alignment on (`alignment: {model: affine}` in params.yaml), or give it a reference of its size"
+    )
+
+
+def candidates_of(
+    product: Product,
+    pictures: Sequence[Picture],
+    groups: Mapping[str, str],
+    references: Sequence[Picture],
+    table: Table,
+    problems: Problems,
+) -> dict[str, tuple[str, ...]]:
+    """Return source of each photograph -> sources of the references it may be compared with.
+
+    More than one means that the nearest of them is taken. What has none is a problem.
+    """
+    where = f"references {product.references!r}"
+    if not references:
+        problems.add(f"{where} of product.yaml holds no picture; put a photograph of a clean specimen there")
+        return {}
+    found: dict[str, tuple[str, ...]] = {}
+    lost: dict[str, list[str]] = {}
+    open_ones: list[str] = []
+    for item in pictures:
+        stated = table.entry(item.source).reference
+        if stated:
+            named = _named(stated, references, f"{table.path}: {item.source}", problems)
+            found[item.source] = named
+        elif product.reference == "group":
+            found[item.source] = _of_group(groups[item.source], references)
+            if not found[item.source]:
+                lost.setdefault(groups[item.source], []).append(item.source)
+        else:
+            found[item.source] = tuple(reference.source for reference in references)
+            open_ones.append(item.source)
+    if product.reference == "single" and len(references) > 1 and open_ones:
+        problems.add(
+            f"{where} holds {len(references)} pictures ({shown(item.source for item in references)}); say in "
+            "product.yaml how to choose: `reference: group`, `reference: nearest`, or a column reference in "
+            "the table"
+        )
+    for group, sources in lost.items():
+        problems.add(
+            f"no reference is called {group!r} like the group of {shown(sources, 3)}; {where} has "
+            f"{shown((item.name for item in references), 8)}"
+        )
+    return {source: names for source, names in found.items() if names}
+
+
+def _of_group(group: str, references: Sequence[Picture]) -> tuple[str, ...]:
+    """The reference of the group's name, or all in a folder of that name."""
+    named = [item.source for item in references if item.name == group]
+    return tuple(named or [item.source for item in references if item.name.rpartition("/")[0] == group])
+
+
+def _named(stated: str, references: Sequence[Picture], where: str, problems: Problems) -> tuple[str, ...]:
+    try:
+        inside(stated)
+    except ValueError as error:
+        problems.add(f"{where}: {error}")
+        return ()
+    found = [item.source for item in references if stated == item.source]
+    found = found or [
+        item.source for item in references if stated in (item.name, item.name + item.path.suffix)
+    ]
+    if len(found) != 1:
+        problems.add(f"{where}: {len(found)} references are called {stated!r}; correct it")
+        return ()
+    return (found[0],)

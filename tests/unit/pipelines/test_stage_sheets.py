@@ -19,7 +19,6 @@ from cadnet.files import read_json
 from cadnet.models.factory import build_model
 from cadnet.models.weights import save_weights
 from pipelines.stages.evaluate import evaluate
-from pipelines.stages.method_runs import part_titles
 from pipelines.stages.sheets import predict, sample_pictures
 from pipelines.trials import CACHE, TrialName
 from tests.fakes import CLASSES

@@ -1,34 +1,31 @@
-"""Which photograph is train, val, test or unlabelled, and what must stay together."""
+"""The split of each photograph, stated or drawn: groups stay together, every class is in every split."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from cadnet.config import PairsParams
-from cadnet.preparers.pairs.coverage import cover_classes
 from cadnet.preparers.pairs.labels import Label
-from cadnet.preparers.pairs.problems import Problems
+from cadnet.preparers.pairs.pictures import Table
 from cadnet.preparers.pairs.product import Product
-from cadnet.preparers.pairs.table import Table
 from cadnet.types import SPLITS, UNLABELLED
-from cadnet.writing.problems import shown
 from cadnet.writing.splits import draw_splits, read_splits
-from cadnet.writing.units import PreparationError
+from cadnet.writing.units import PreparationError, Problems, shown
 
 
-class Share(NamedTuple):
-    """``split`` of a photograph, and ``unit``: the group it must stay with, its own source, or where
-    photographs stay alone."""
+class Assigned(NamedTuple):
+    """``split`` of a photograph, and ``unit``: the group it must stay with, or its own source."""
 
     split: str
     unit: str
 
 
-class Shares(NamedTuple):
-    """``of``: source -> share; ``left_out``: unlabelled photographs that would leak what is scored."""
+class Assignment(NamedTuple):
+    """``of``: source -> its split; ``left_out``: unlabelled photographs that would leak what is scored."""
 
-    of: dict[str, Share]
+    of: dict[str, Assigned]
     left_out: list[str]
 
 
@@ -40,7 +37,7 @@ def keeps_groups(product: Product, table: Table) -> bool:
     return stated and product.reference != "group"
 
 
-def share_out(
+def assign_splits(
     sources: Sequence[str],
     groups: Mapping[str, str],
     labels: Mapping[str, Label],
@@ -48,8 +45,16 @@ def share_out(
     params: PairsParams,
     table: Table,
     problems: Problems,
-) -> Shares:
-    """Give every photograph its split: as the table says, else the split list, else drawn."""
+) -> Assignment:
+    """Give every photograph its split: from the table, else the split list, else drawn.
+
+    Args:
+        sources: all photographs.
+        groups: source -> group, "" for none.
+        labels: source -> label, of the labelled ones.
+        product, params, table: what states splits and what must stay together.
+        problems: takes what is wrong.
+    """
     together = keeps_groups(product, table)
     unit = {source: (groups[source] or source) if together else source for source in sources}
     stated = _stated(sources, params, table, problems)
@@ -61,7 +66,7 @@ def share_out(
         split = stated
         _check_stated(sources, labelled, stated, unit, table, params, problems)
     where = {unit[source]: split[source] for source in labelled if source in split}
-    of = {source: Share(split[source], unit[source]) for source in labelled if source in split}
+    of = {source: Assigned(split[source], unit[source]) for source in labelled if source in split}
     left_out = []
     for source in sorted(unlabelled):
         beside = where.get(unit[source], "train")
@@ -70,14 +75,14 @@ def share_out(
         else:
             # Its own name, because a group lies in one split only.
             name = f"{unit[source]}+{UNLABELLED}" if unit[source] in where else unit[source]
-            of[source] = Share(UNLABELLED, name)
-    return Shares(of, left_out)
+            of[source] = Assigned(UNLABELLED, name)
+    return Assignment(of, left_out)
 
 
 def _stated(
     sources: Sequence[str], params: PairsParams, table: Table, problems: Problems
 ) -> dict[str, str] | None:
-    """Splits that the table or the split list gives, None when neither is there."""
+    """The splits in the table or the split list, None when neither exists."""
     if "split" in table.columns:
         if params.split_list is not None:
             problems.add(f"both {table.path} and {params.split_list} give splits; remove one of them")
@@ -92,7 +97,7 @@ def _stated(
     gone = sorted(set(stated) - set(sources))
     if gone:
         problems.add(
-            f"{params.split_list} names photographs that are not there: {shown(gone)}; restore or remove "
+            f"{params.split_list} names photographs that do not exist: {shown(gone)}; restore or remove "
             "them (paths begin in the product's folder)"
         )
     return stated
@@ -150,3 +155,54 @@ def _drawn(
             "leave some for each (0.6 and 0.34 work from 5 on), or write a column split in the table"
         )
     return {source: drawn[unit[source]] for source in labelled}
+
+
+def cover_classes(drawn: Mapping[str, str], classes: Mapping[str, frozenset[int]]) -> dict[str, str]:
+    """Exchange items between drawn splits so that, where possible, each class is in each split.
+
+    Splits in proportion leave a class out of a split that is smaller than the number of combinations of
+    classes, and such a class can neither choose a checkpoint nor be scored. Splits keep their sizes, no split
+    loses a class by it, and rare classes come first.
+
+    Args:
+        drawn: item -> split.
+        classes: item -> numbers of its classes.
+    """
+    splits = dict(drawn)
+    held = Counter((split, value) for item, split in splits.items() for value in classes[item])
+    often = Counter(value for item in splits for value in classes[item])
+    for value in sorted(often, key=lambda number: (often[number], number)):
+        for split in SPLITS:
+            if split in splits.values() and not held[split, value]:
+                found = _exchange(value, split, splits, classes, held)
+                if found is None:
+                    continue
+                for item, other in zip(found, reversed(found), strict=True):
+                    held.subtract((splits[item], number) for number in classes[item])
+                    held.update((splits[other], number) for number in classes[item])
+                splits[found[0]], splits[found[1]] = splits[found[1]], splits[found[0]]
+    return splits
+
+
+def _exchange(
+    value: int,
+    split: str,
+    splits: Mapping[str, str],
+    classes: Mapping[str, frozenset[int]],
+    held: Mapping[tuple[str, int], int],
+) -> tuple[str, str] | None:
+    """An item with class ``value`` of the split that has most of them, and one of ``split`` in exchange."""
+
+    def spared(item: str, other: str) -> bool:
+        """Whether the split of ``item`` keeps all classes when ``other`` replaces it."""
+        return all(held[splits[item], number] > 1 for number in classes[item] - classes[other])
+
+    givers = sorted(
+        (item for item in splits if splits[item] != split and value in classes[item]),
+        key=lambda item: (-held[splits[item], value], len(classes[item]), item),
+    )
+    takers = sorted(
+        (item for item in splits if splits[item] == split), key=lambda item: (len(classes[item]), item)
+    )
+    pairs = ((giver, taker) for giver in givers for taker in takers)
+    return next((pair for pair in pairs if spared(*pair) and spared(*reversed(pair))), None)

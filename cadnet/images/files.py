@@ -1,9 +1,14 @@
-"""Reading and writing images, with the size looked at before the pixels are decoded."""
+"""Image files: reading with the size checked before pixels are decoded, writing, and safe names."""
 
 from __future__ import annotations
 
+import hashlib
 import io
+import re
+import unicodedata
+import warnings
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -25,15 +30,82 @@ _GREY_PNG = (
     cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE,
 )  # fmt: skip
 
-
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+"""Of files that are taken for images."""
 MAX_PIXELS = 2**27
 """Larger pictures are refused before decoding, which takes 3 bytes a pixel however small the file is."""
+_ORIENTATION = 0x0112
+_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
+_SLUG_LENGTH = 40
 _END_BYTES = 1024
 """Where the end mark of a PNG is looked for; some programs write a few bytes after it."""
 
 
 class ImageError(ValueError):
-    """An image file cannot be used; the message names the file and the cure."""
+    """An image file cannot be used; the message names the file and the fix."""
+
+
+class Header(NamedTuple):
+    """What an image's header says.
+
+    ``width`` and ``height`` are those of the image as shown, ``turned`` says that EXIF turns it by a right
+    angle for that; ``mode`` is Pillow's name of the pixel format.
+    """
+
+    width: int
+    height: int
+    turned: bool
+    mode: str
+
+
+def read_header(path: Path) -> Header:
+    """Read an image's header without decoding its pixels.
+
+    Raises:
+        ImageError: it is no image, or one of more than ``MAX_PIXELS`` pixels.
+    """
+    # Imported here, as below, because nearly all files are PNG and decoded without it.
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            # The limit is ours, below.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as picture:
+                (width, height), mode, kind = picture.size, picture.mode, picture.format
+                # Not of more pixels than allowed, because reading the entry may decode them.
+                turned = width * height <= MAX_PIXELS and _orientation(picture) in (5, 6, 7, 8)
+    except Image.DecompressionBombError:
+        width, height, mode, kind, turned = MAX_PIXELS, 2, "", "", False
+    except (OSError, ValueError, SyntaxError) as error:
+        raise ImageError(_unreadable(path)) from error
+    if width * height > MAX_PIXELS:
+        raise ImageError(_too_large(path))
+    # Pillow gives a TIFF's size as shown, that of the others as stored.
+    if turned and kind != "TIFF":
+        width, height = height, width
+    return Header(width, height, turned, mode)
+
+
+def _orientation(picture: Any) -> int:
+    """EXIF's orientation, 1..8, of an opened Pillow image."""
+    from PIL import Image
+
+    if picture.format == "PNG":
+        # Pillow would decode the whole picture to find the entry behind its pixels.
+        exif = Image.Exif()
+        exif.load(picture.info.get("exif") or b"")
+    else:
+        exif = picture.getexif()
+    return int(exif.get(_ORIENTATION, 1))
+
+
+def _unreadable(path: Path) -> str:
+    return f"image {path} cannot be decoded (empty, truncated or not an image); replace it"
+
+
+def _too_large(path: Path) -> str:
+    return f"image {path} has more than {MAX_PIXELS} pixels; cut it into smaller ones"
 
 
 def decode(path: Path | str, flags: int) -> np.ndarray:
@@ -52,14 +124,14 @@ def decode(path: Path | str, flags: int) -> np.ndarray:
         raise ImageError(f"image {path} is cut short; replace it with an intact copy")
     pixels = _pixels(data)
     if pixels > MAX_PIXELS:
-        raise ImageError(f"image {path} has more than {MAX_PIXELS} pixels; cut it into smaller ones")
+        raise ImageError(_too_large(path))
     try:
         image = cv2.imdecode(data, flags) if pixels else None
     except cv2.error:
         # Raised instead of None for sizes OpenCV does not take.
         image = None
     if image is None:
-        raise ImageError(f"image {path} cannot be decoded (empty, truncated or not an image); replace it")
+        raise ImageError(_unreadable(path))
     return image
 
 
@@ -82,7 +154,6 @@ def _pixels(data: np.ndarray) -> int:
     if data[:4].tobytes() == b"\x89PNG":
         width, height = (int.from_bytes(data[at : at + 4].tobytes(), "big") for at in (16, 20))
         return width * height
-    # Imported here because nearly all files are PNG.
     from PIL import Image
 
     try:
@@ -141,3 +212,20 @@ def encode_png(image: np.ndarray) -> bytes:
 def write_png(path: Path | str, image: np.ndarray) -> None:
     """Write a uint8 array (H, W) or RGB (H, W, 3) as PNG, atomically."""
     write_bytes(path, encode_png(image))
+
+
+def is_safe(name: str) -> bool:
+    """Whether ``name`` can be a file name on any system: ASCII letters, digits, ``_``, ``.`` and ``-``."""
+    return _SAFE.fullmatch(name) is not None
+
+
+def slug(name: str, key: str) -> str:
+    """Return what is left of ``name`` in ASCII letters, digits, ``_`` and ``-``, with a digest of ``key``."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    words = re.sub(r"[^A-Za-z0-9_]+", "-", plain).strip("-")[:_SLUG_LENGTH].strip("-")
+    return f"{words or 'x'}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+
+
+def safe_name(name: str) -> str:
+    """Return ``name`` where it is safe, else a slug of it."""
+    return name if is_safe(name) else slug(name, name)

@@ -13,7 +13,7 @@ from cadnet.preparers.pku_pcb.layout import Box
 MARGIN = 6
 """Pixels by which a defect may reach over its box."""
 CONTRAST = 0.5
-"""Fraction of its own contrast that a defect's pixels reach: a blurred step has its edge at half its height."""
+"""Fraction of its contrast that a defect's pixels reach: a blurred step has its edge at half its height."""
 MOST_LEVEL = 40.0
 """Grey levels that always are a difference, so that a highlight does not hide the rest of its defect."""
 KEPT_FRACTION = 0.15
@@ -39,8 +39,8 @@ _THIN = (slice(None, None, 2), slice(None, None, 2))
 class Defect(NamedTuple):
     """One defect: its box, its mask and how that was found.
 
-    ``mask`` is bool (h, w), ``window`` its slices (rows, columns) in the photograph. ``method`` is "difference"
-    or "box" (filled). ``coverage``: fraction of the box; ``threshold`` in grey levels.
+    ``mask`` is bool (h, w), ``window`` its slices (rows, columns) in the photograph. ``method`` is
+    "difference" or "box" (filled). ``coverage``: fraction of the box; ``threshold`` in grey levels.
     """
 
     box: Box

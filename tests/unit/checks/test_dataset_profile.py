@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cadnet.checks.facts import collect_facts, read_table
-from cadnet.checks.profile import build_profile, changes, not_comparable
 from cadnet.files import read_json, write_json
+from cadnet.validation.facts import collect_facts, read_table
+from cadnet.validation.profile import build_profile, changes, not_comparable
 from tests.fakes import write_fake_dataset
 
 Profile = dict[str, Any]

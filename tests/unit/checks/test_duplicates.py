@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from cadnet.checks.duplicates import Picture, find_duplicates, perceptual_hash
-from cadnet.checks.filefacts import measure_images
 from cadnet.images import read_image, write_png
+from cadnet.validation.duplicates import Picture, find_duplicates, perceptual_hash
+from cadnet.validation.facts import measure_images
 from tests.samples import sample
 
 SIZE = 128

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cadnet.checks.facts import collect_facts, read_table
-from cadnet.checks.filefacts import measure_images, measure_masks
 from cadnet.images import write_png
+from cadnet.validation.facts import collect_facts, measure_images, measure_masks, read_table
 from tests.fakes import write_fake_dataset
 
 

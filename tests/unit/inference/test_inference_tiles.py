@@ -13,9 +13,9 @@ import torch
 from inference_fakes import Appearance, Known, make_product, texture
 from torch import nn
 
+from cadnet.images.tiles import Mosaic, plan_tiles
 from cadnet.inference import Predictor
 from cadnet.inference.caching import ByteCache
-from cadnet.inference.tiling import Mosaic, plan_tiles
 from cadnet.models.weights import load_model
 from cadnet.types import SegOutput
 

@@ -84,5 +84,5 @@ def test_evaluation_measures_contrast(params: ProjectParams) -> None:
 
 
 def test_groups_and_subsets_have_readable_names(project: Path) -> None:
-    params = load_params(project / "params.yaml")
-    assert part_titles(params.datasets["synlcd"]) == ("display pattern", "subset")
+    facts = load_params(project / "params.yaml").datasets["synlcd"]
+    assert (facts.group_title, facts.subset_title) == ("display pattern", "subset")

@@ -14,8 +14,8 @@ import pytest
 from cadnet.config import AlignmentParams, PairsSplitParams
 from cadnet.datasets.manifest import open_dataset
 from cadnet.files import read_json
+from cadnet.images.matching import nearest, signature
 from cadnet.preparers.pairs import plan_pairs
-from cadnet.preparers.pairs.references import nearest, signature
 from cadnet.writing.dataset import write_dataset
 from cadnet.writing.units import PreparationError
 from tests.fake_pairs import FakeProduct, board, moved, rectangle, small, standard

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 
 from cadnet.config import SplitParams
-from cadnet.preparers.pairs.coverage import cover_classes
+from cadnet.preparers.pairs.splits import cover_classes
 from cadnet.writing.splits import draw_splits
 
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from cadnet.images import ImageError, read_image
+from cadnet.images.tiles import grid, padded, reduced, reduced_mask, starts
 from cadnet.preparers.pairs.pictures import Picture, find_pictures, read_header, safe_ids
-from cadnet.preparers.pairs.tiles import grid, padded, reduced, reduced_mask, starts
 from tests.fake_pairs import empty_png
 
 

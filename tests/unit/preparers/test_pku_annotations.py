@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cadnet.preparers.pku_pcb.annotations import MAX_BOXES, Box, class_name, read_annotation
+from cadnet.preparers.pku_pcb.layout import MAX_BOXES, Box, class_name, read_annotation
 from cadnet.writing.units import PreparationError
 from tests.fake_pku import write_annotation
 from tests.samples import sample

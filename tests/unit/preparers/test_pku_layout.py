@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cadnet.preparers.naming import safe_name
+from cadnet.images.files import safe_name
 from cadnet.preparers.pku_pcb.layout import Raw, read_layout
 from cadnet.writing.units import PreparationError
 from tests.fake_pku import WIDTH, draw_board, write_annotation, write_fake_pku, write_jpeg

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cadnet.preparers.pku_pcb.annotations import read_annotation
-from cadnet.preparers.pku_pcb.summary import count_rules
+from cadnet.preparers.pku_pcb.layout import read_annotation
+from cadnet.preparers.pku_pcb.plan import count_rules
 from cadnet.preparers.pku_pcb.windows import Rectangle, cover, place_clean, place_windows
 from tests.samples import sample
 

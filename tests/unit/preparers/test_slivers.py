@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cadnet.preparers.slivers import Regions
+from cadnet.images.labels import Regions
 
 
 def test_less_than_a_tenth_of_a_region_is_ignored() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cadnet.images import ImageError, write_png
-from cadnet.reporting.contact import (
+from cadnet.validation.sheets import (
     GAP,
     HEAD,
     MARGIN,

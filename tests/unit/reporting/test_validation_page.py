@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from cadnet.images import encode_png
-from cadnet.reporting.validation import Check, Row, Sheet, ValidationPage, write_validation_page
+from cadnet.validation.page import Check, Row, Sheet, ValidationPage, write_validation_page
 
 PROFILE = {
     "splits": {

@@ -1,4 +1,4 @@
-"""Pictures that lie in two splits: found by perceptual hash, confirmed by their pixels.
+"""Pictures that are in two splits: found by perceptual hash, confirmed by their pixels.
 
 All photographs of one product look alike, so that equal hashes alone mean nothing. Two pictures count as one
 
@@ -8,12 +8,12 @@ All photographs of one product look alike, so that equal hashes alone mean nothi
   the same picture), and their defects overlap. Where one of them is unlabelled the pixels decide, and all
   defective pictures of the labelled one's group must have such a double in the other group.
 
-Unlabelled pictures serve training, so that it is no matter when they are in the train split too.
+Unlabelled pictures serve training, so they may be in the train split too.
 
 Two defect-free photographs of one product are almost equal by nature and show the same nothing, so they count
 only when they are equal bit by bit. The same holds for a faint defect beside a clean photograph. Even then
 the photographs need not be copies: cut into tiles, pictures of a still product (screens, renderings, painted
-defects) have equal clean tiles. So they count only where all tiles of one group lie in the other.
+defects) have equal clean tiles. So they count only where all tiles of one group are in the other.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ _BLOCK = 1024
 
 
 class Picture(NamedTuple):
-    """One sample as the search sees it; see :class:`cadnet.checks.filefacts.ImageFacts`.
+    """One sample for the search; see :class:`cadnet.validation.facts.ImageFacts`.
 
-    ``defective`` is None where nobody has looked (unlabelled); then ``mask`` is empty.
+    ``defective`` is None where it is not known (unlabelled); then ``mask`` is empty.
     """
 
     row: int
@@ -67,7 +67,7 @@ def perceptual_hash(grey: np.ndarray) -> int:
     """
     reduced = cv2.resize(grey, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
     low = cv2.dct(reduced)[:8, :8].ravel()
-    # The first term is the mean brightness, whose size says nothing about the picture.
+    # The first term is the mean brightness, which does not describe the picture.
     bits = low > np.median(low[1:])
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ _JPEG = (
 
 @dataclass(frozen=True)
 class Row:
-    """One row that breaks a rule: a sample id (or split, class, figure), its file if any, what is wrong."""
+    """One row that breaks a rule: a sample id (or split, class, figure), its file if any, the fault."""
 
     subject: str
     path: str
@@ -37,7 +37,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Check:
-    """One rule and what came of it; ``passed`` is None where it could not be looked at, ``note`` says why."""
+    """The result of one rule; ``passed`` is None where it could not be checked, ``note`` says why."""
 
     name: str
     title: str
@@ -48,7 +48,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A contact sheet: PNG bytes, its file relative to the page, and what it shows by which rule."""
+    """A contact sheet: PNG bytes, its file relative to the page, its title and the rule of what it shows."""
 
     file: str
     png: bytes
@@ -58,10 +58,10 @@ class Sheet:
 
 @dataclass(frozen=True)
 class ValidationPage:
-    """All that the page says.
+    """The content of the page.
 
-    ``profile``: see :func:`cadnet.checks.profile.build_profile`; empty where nothing could be measured.
-    ``comparison``: with what it was compared. ``docs``: link to further pages. ``cure``: what to do now.
+    ``profile``: see :func:`cadnet.validation.profile.build_profile`; empty where nothing could be measured.
+    ``comparison``: what it was compared with. ``docs``: link to further pages. ``hint``: what to do next.
     """
 
     dataset: str
@@ -72,7 +72,7 @@ class ValidationPage:
     comparison: str = ""
     sheets: Sequence[Sheet] = ()
     docs: str = ""
-    cure: str = ""
+    hint: str = ""
 
     @property
     def failed(self) -> list[Check]:
@@ -95,6 +95,43 @@ class ValidationPage:
         splits = self.profile.get("splits", {}).values()
         names = dict.fromkeys(name for split in splits for name in split["figures"])
         return {name: [split["figures"].get(name) for split in splits] for name in names}
+
+    def summary(self) -> dict[str, Any]:
+        """Return the verdict for programs, which does not depend on the version compared with."""
+        return {
+            "dataset": self.dataset,
+            "passed": not self.failed,
+            "checks": [
+                {
+                    "name": check.name,
+                    "title": check.title,
+                    "passed": check.passed if check.name != "drift" else check.passed is not False,
+                    "rows": [asdict(row) for row in check.rows],
+                }
+                for check in self.checks
+            ],
+            "warnings": [asdict(row) for row in self.warnings],
+            "samples": {name: split["samples"] for name, split in self.profile.get("splits", {}).items()},
+        }
+
+    def failure(self, listing: Path) -> str:
+        """Return the failed checks as one message, with some twenty of their rows in all.
+
+        Args:
+            listing: the file with all rows.
+        """
+        each = max(3, LISTED // len(self.failed))
+        titles = "; ".join(check.title for check in self.failed)
+        lines = [
+            f"dataset '{self.dataset}' failed {len(self.failed)} of {len(self.checks)} checks ({titles}); "
+            f"all rows are in {listing}, with pictures in index.html beside it"
+        ]
+        for check in self.failed:
+            rows = f"{len(check.rows)} row{'' if len(check.rows) == 1 else 's'}"
+            lines += [f"{check.title}: {rows}", *(f"  {row}" for row in check.rows[:each])]
+            if len(check.rows) > each:
+                lines.append(f"  and {len(check.rows) - each} more")
+        return "\n".join([*lines, *([self.hint] if self.hint else [])])
 
 
 def write_validation_page(page: ValidationPage, path: Path | str) -> None:

@@ -1,10 +1,12 @@
-"""Contact sheets of a dataset: its defects beside the reference, to be looked at before anything trains."""
+"""Contact sheets of a dataset: its defects beside the reference, for a look before anything trains."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,8 +14,11 @@ from PIL import Image, ImageDraw
 
 from cadnet.images import decode, encode_png, read_image
 from cadnet.reporting.overlays import FAINT_INK, INK, PAGE, font
+from cadnet.validation.facts import DatasetFacts
+from cadnet.validation.page import Sheet
 
-SHOWN = 12
+SHOWN, CLEAN_SHOWN = 12, 8
+"""Defects of a class, and clean samples, that are shown."""
 RULE = (
     "The regions of this class are put in order of size and cut into twelve equal parts; one is drawn from "
     "each (seed 0), smallest first, from samples not yet shown where there are any."
@@ -24,7 +29,7 @@ CLEAN_RULE = "Samples without a defect, evenly spaced over the table."
 TILE, GAP, MARGIN, LABEL, HEAD = 168, 4, 16, 22, 58
 """Pixels: a picture, between the pictures of one sample, between samples, a line of text, the title."""
 _CONTEXT = 2.0
-"""Side of what is shown around a defect, in sides of the defect."""
+"""Side of the crop around a defect, in sides of the defect."""
 _LEAST = 48
 """Pixels shown at least, so that the surroundings can be recognised."""
 _GAIN = 4
@@ -53,6 +58,31 @@ class ShownDefect:
     label: int
     box: tuple[int, int, int, int]
     pixels: int
+
+
+def contact_sheets(facts: DatasetFacts) -> Iterator[Sheet]:
+    """Yield one sheet per class that occurs and one of clean samples, of samples whose files can be used."""
+    root, classes = facts.table.root, facts.table.classes
+    defects: dict[int, list[ShownDefect]] = {label: [] for label in range(1, len(classes) + 1)}
+    clean: list[ShownSample] = []
+    for row in _drawable(facts):
+        sample = ShownSample(row["sample_id"], row["split"], root / row["image"], root / row["reference"])
+        regions = facts.masks[row["mask"]].defects.tolist()
+        for label, x, y, width, height, pixels in regions:
+            box = (x, y, width, height)
+            defects[label].append(ShownDefect(sample, root / row["mask"], label, box, pixels))
+        if not regions:
+            clean.append(sample)
+    for (label, found), file in zip(defects.items(), _sheet_files(classes), strict=True):
+        if found:
+            title = f"{classes[label - 1]}: {min(SHOWN, len(found))} of {len(found):,} defects"
+            png = defect_sheet(choose_defects(found), facts.table.palette, title)
+            yield Sheet(file, png, title, RULE)
+    if clean:
+        rows = np.linspace(0, len(clean) - 1, min(CLEAN_SHOWN, len(clean))).round().astype(int)
+        shown = [clean[row] for row in rows.tolist()]
+        title = f"clean: {len(shown)} of {len(clean):,} samples"
+        yield Sheet("sheets/clean.png", clean_sheet(shown, title), title, CLEAN_RULE)
 
 
 def choose_defects(defects: Sequence[ShownDefect], count: int = SHOWN, seed: int = 0) -> list[ShownDefect]:
@@ -176,10 +206,10 @@ def _sheet(strips: Sequence[Strip], names: Sequence[str], title: str) -> bytes:
         left = MARGIN + index % across * (strip_width + MARGIN)
         top = HEAD + index // across * step
         for column, picture in enumerate(pictures):
-            place = left + column * (TILE + GAP)
+            edge = left + column * (TILE + GAP)
             if index < across:
-                draw.text((place, HEAD - 22), names[column], INK, font(13))
-            sheet.paste(Image.fromarray(picture), (place, top))
+                draw.text((edge, HEAD - 22), names[column], INK, font(13))
+            sheet.paste(Image.fromarray(picture), (edge, top))
         text = _shortened(text, strip_width)
         draw.text((left, top + TILE + 3), text, FAINT_INK, font(12, text=text, width=strip_width))
     return encode_png(np.asarray(sheet))
@@ -192,3 +222,23 @@ def _shortened(text: str, width: int) -> str:
     while kept > 8 and measure(text[: kept // 2] + "…" + text[-(kept // 2) :]) > width:
         kept -= 2
     return text if kept == len(text) else f"{text[: kept // 2]}…{text[-(kept // 2) :]}"
+
+
+def _drawable(facts: DatasetFacts) -> Iterator[dict[Any, Any]]:
+    rows = facts.samples
+    sound = rows["shows_defect"].notna() & rows["image_problem"].isna() & rows["reference_problem"].isna()
+    sound &= (rows["image_size"] == rows["mask_size"]) & (rows["image_size"] == rows["reference_size"])
+    yield from rows[sound].to_dict("records")
+
+
+def _sheet_files(classes: Sequence[str]) -> list[str]:
+    """A file for each class: its name as far as files may be called so, and none twice."""
+    taken = {"clean"}
+    files = []
+    for name in classes:
+        stem = re.sub(r"[^\w-]+", "_", name).strip("_") or "class"
+        while stem.lower() in taken:
+            stem += "_"
+        taken.add(stem.lower())
+        files.append(f"sheets/{stem}.png")
+    return files

@@ -1,4 +1,4 @@
-"""The figures that describe a version of a dataset, and which of them moved between two versions."""
+"""Figures that describe a version of a dataset, and the drift between two versions."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from cadnet.checks.facts import DatasetFacts
 from cadnet.files import value_digest
 from cadnet.types import SPLITS, UNLABELLED
+from cadnet.validation.facts import DatasetFacts
 
 FEWEST = 5
 """Values below which a figure has no known error and is not compared."""
@@ -29,8 +29,8 @@ _FLOORS = {
     "defect_pixels": 10.0,
     "residual": 0.25,
 }
-"""Least value a change is set in relation to, by kind of figure, so that next to nothing is not "doubled".
-Rates and shares in 0..1, grey levels, pixels of area, pixels of length."""
+"""Least value a change is divided by, by kind of figure, so that next to nothing is not "doubled".
+Rates and fractions in 0..1, grey levels, pixels of area, pixels of length."""
 
 
 class Change(NamedTuple):
@@ -47,7 +47,7 @@ def build_profile(facts: DatasetFacts) -> dict[str, Any]:
     """Describe a dataset by figures, each with its value and standard error (None where too few values).
 
     Per split: samples, groups and ``figures``: rate of defective images, per class the rate of images and the
-    mean share of pixels, mean and standard deviation of grey levels (all and by channel), quantiles of the
+    mean fraction of pixels, mean and standard deviation of grey levels (all and by channel), quantiles of the
     defects' pixels and of the alignment residual in pixels.
     """
     table = facts.table
@@ -67,7 +67,7 @@ def build_profile(facts: DatasetFacts) -> dict[str, Any]:
 
 
 def not_comparable(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:
-    """Why two profiles are not compared; empty when they can be."""
+    """Return why two profiles are not compared; "" when they can be."""
     if before is None:
         return "no earlier profile: not compared"
     return "" if before["settings"] == now["settings"] else "settings changed: not compared"
@@ -139,16 +139,16 @@ def _mean(values: np.ndarray) -> dict[str, float | None]:
 def _quantiles(name: str, values: np.ndarray) -> Iterator[tuple[str, dict[str, float | None]]]:
     """Quantiles 10, 50 and 90 % with an error from the ranks that chance may reach (binomial).
 
-    The ranks of three deviations are looked at and not those of one, so that a median that may as well fall
-    on the other side of a gap has the gap as its error.
+    The ranks of three deviations count and not those of one, so that a median that may as well fall on the
+    other side of a gap has the gap as its error.
     """
     count = len(values)
-    for share in (0.1, 0.5, 0.9) if count else ():
-        aside = ERRORS * math.sqrt(share * (1 - share) / count)
-        ranks = [max(0.0, share - aside), share, min(1.0, share + aside)]
+    for rank in (0.1, 0.5, 0.9) if count else ():
+        aside = ERRORS * math.sqrt(rank * (1 - rank) / count)
+        ranks = [max(0.0, rank - aside), rank, min(1.0, rank + aside)]
         low, value, high = (float(found) for found in np.quantile(values, ranks))
         error = max(value - low, high - value) / ERRORS if count >= FEWEST else None
-        yield f"{name}.q{round(100 * share)}", _rounded(value, error)
+        yield f"{name}.q{round(100 * rank)}", _rounded(value, error)
 
 
 def _rounded(value: float, error: float | None) -> dict[str, float | None]:

@@ -73,7 +73,7 @@ def contact_sheets(facts: DatasetFacts) -> Iterator[Sheet]:
             defects[label].append(ShownDefect(sample, root / row["mask"], label, box, pixels))
         if not regions:
             clean.append(sample)
-    for (label, found), file in zip(defects.items(), _sheet_files(classes), strict=True):
+    for (label, found), file in zip(defects.items(), sheet_files(classes), strict=True):
         if found:
             title = f"{classes[label - 1]}: {min(SHOWN, len(found))} of {len(found):,} defects"
             png = defect_sheet(choose_defects(found), facts.table.palette, title)
@@ -231,7 +231,7 @@ def _drawable(facts: DatasetFacts) -> Iterator[dict[Any, Any]]:
     yield from rows[sound].to_dict("records")
 
 
-def _sheet_files(classes: Sequence[str]) -> list[str]:
+def sheet_files(classes: Sequence[str]) -> list[str]:
     """A file for each class: its name as far as files may be called so, and none twice."""
     taken = {"clean"}
     files = []

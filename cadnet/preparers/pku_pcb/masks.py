@@ -51,7 +51,7 @@ class Defect(NamedTuple):
     threshold: float
 
 
-class _NoiseModel(NamedTuple):
+class NoiseModel(NamedTuple):
     """Difference between a photograph and its board where there is no defect.
 
     ``gain`` and ``offset`` (3,): photograph = gain * board + offset in each channel; ``sd`` (steps, 3):
@@ -79,7 +79,7 @@ def find_defects(
         threshold: in robust standard deviations.
         closing: side in pixels of the closing square.
     """
-    noise = _measure_noise(image, board, boxes)
+    noise = measure_noise(image, board, boxes)
     return [_find(image, board, box, noise, threshold, closing) for box in boxes]
 
 
@@ -96,13 +96,13 @@ def number(shape: tuple[int, int], defects: Sequence[Defect]) -> np.ndarray:
 
 
 def _find(
-    image: np.ndarray, board: np.ndarray, box: Box, noise: _NoiseModel, threshold: float, closing: int
+    image: np.ndarray, board: np.ndarray, box: Box, noise: NoiseModel, threshold: float, closing: int
 ) -> Defect:
     top, left = max(box.y0 - MARGIN, 0), max(box.x0 - MARGIN, 0)
     bottom, right = min(box.y1 + MARGIN, image.shape[0]), min(box.x1 + MARGIN, image.shape[1])
     window = (slice(top, bottom), slice(left, right))
     inside = (slice(box.y0 - top, box.y1 - top), slice(box.x0 - left, box.x1 - left))
-    deviations, levels = _compare(image[window], board[window], noise)
+    deviations, levels = compare(image[window], board[window], noise)
     loud = deviations >= threshold
     level = _level(levels[inside][loud[inside]])
     mask = _shape(loud & (levels >= level), inside, closing)
@@ -140,7 +140,7 @@ def _shape(seen: np.ndarray, inside: tuple[slice, slice], closing: int) -> np.nd
     return kept[parts]
 
 
-def _measure_noise(image: np.ndarray, board: np.ndarray, boxes: Sequence[Box]) -> _NoiseModel:
+def measure_noise(image: np.ndarray, board: np.ndarray, boxes: Sequence[Box]) -> NoiseModel:
     """Estimate the noise of a photograph from patches that no box touches.
 
     Args:
@@ -160,10 +160,10 @@ def _measure_noise(image: np.ndarray, board: np.ndarray, boxes: Sequence[Box]) -
         if len(members) >= _MIN_PIXELS:
             sd[step] = _MAD * np.median(np.abs(members), axis=0)
     # Steeper edges are never taken for quieter; this also fills the classes with too few pixels.
-    return _NoiseModel(gain, offset, np.maximum.accumulate(np.maximum(sd, LEAST_SD), axis=0))
+    return NoiseModel(gain, offset, np.maximum.accumulate(np.maximum(sd, LEAST_SD), axis=0))
 
 
-def _compare(image: np.ndarray, board: np.ndarray, noise: _NoiseModel) -> tuple[np.ndarray, np.ndarray]:
+def compare(image: np.ndarray, board: np.ndarray, noise: NoiseModel) -> tuple[np.ndarray, np.ndarray]:
     """Return the difference of two uint8 RGB crops (H, W, 3) as two float32 arrays (H, W).
 
     The first is in robust standard deviations, the second in grey levels; each is that of the channel which

@@ -30,7 +30,7 @@ def test_a_failure_lists_its_rows_first(tmp_path: Path) -> None:
         Check("b", "Files exist", False, rows),
         Check("c", "Drift", None, note="there is nothing to check"),
     ]
-    text = written(tmp_path, ValidationPage("board", "datasets/board", checks, cure="Do this."))
+    text = written(tmp_path, ValidationPage("board", "datasets/board", checks, hint="Do this."))
     assert "Failed: 1 of 3 checks." in text
     assert text.index("Files exist") < text.index("All is well")
     assert "<strong>s19</strong> (<code>images/19.png</code>): is gone" in text

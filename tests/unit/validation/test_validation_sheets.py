@@ -19,8 +19,8 @@ from cadnet.validation.sheets import (
     choose_defects,
     clean_sheet,
     defect_sheet,
+    sheet_files,
 )
-from pipelines.stages.validation_sheets import sheet_files
 
 ORANGE = (255, 128, 0)
 

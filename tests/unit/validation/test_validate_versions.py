@@ -17,7 +17,7 @@ from cadnet.tracking import MlflowTracker
 from cadnet.tracking.store import resolve_store
 from cadnet.tracking.trials import TAG_ERROR
 from pipelines.stages import validate
-from pipelines.stages.validation_output import DataValidationError, accepted_profile, recover
+from pipelines.stages.validate import DataValidationError, accepted_profile, recover
 from tests.validation_project import DATASET, OUT, ROOT, enter, failed, judge, limits, message, rewrite
 
 
@@ -104,19 +104,19 @@ class TestVersions:
 def killed_while_judging(project: Path) -> None:
     """Run the writing of a validation in another process and kill it there."""
     code = (
-        "import sys, time\n"
-        "from pathlib import Path\n"
+        "import time\n"
         "from cadnet.config import load_params\n"
-        "from pipelines.stages.validation_output import Findings, publish\n"
-        "def judge(docs):\n"
+        "from pipelines.stages import validate\n"
+        "def judge(table, facts, drift, params, docs):\n"
         "    docs.mkdir()\n"
         "    (docs / 'half.html').write_text('half')\n"
         "    print('judging', flush=True)\n"
         "    time.sleep(60)\n"
-        "publish(Findings('synlcd', Path(sys.argv[1]), judge, None, {}, ''), load_params())\n"
+        "validate.judge = judge\n"
+        "validate.validate('synlcd', load_params())\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", code, str(OUT)]
+    command = [sys.executable, "-c", code]
     with subprocess.Popen(command, cwd=project, env=environment, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"judging\n"
@@ -165,7 +165,7 @@ def test_the_verdict_is_recorded_on_the_parent_run(project: Path, monkeypatch: p
     assert (run.status, run.metrics, run.tags["validation_passed"]) == (
         "FAILED", {"validation_passed": 0.0}, "false",
     )  # fmt: skip
-    assert run.tags[TAG_ERROR].startswith("validate: dataset 'synlcd' failed 1 of 35 checks")
+    assert run.tags[TAG_ERROR].startswith("validate: dataset 'synlcd' failed 1 of 36 checks")
     limits(class_share=[0.0, 0.5])
     judge()
     passed, before = tracker.find_runs("cadnet/synlcd/supervised")
@@ -188,6 +188,6 @@ def test_the_command_fails_with_one_error_and_exit_status_1(
         validate.main()
     assert caught.value.code == 1
     first, *rest = capsys.readouterr().err.splitlines()
-    assert first.startswith("error: dataset 'synlcd' failed 1 of 35 checks (Every mask exists and can be dec")
+    assert first.startswith("error: dataset 'synlcd' failed 1 of 36 checks (Every mask exists and can be dec")
     assert "02-001 (masks/02-001.png): image datasets/synlcd/masks/02-001.png does not exist" in "".join(rest)
     assert not (OUT / "profile.json").exists(), "what failed is not compared with"

@@ -9,8 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from cadnet.images import MAX_PIXELS, ImageError, encode_png, read_image, read_mask, write_png
+from cadnet.images import MAX_PIXELS, ImageError, encode_png, read_header, read_image, read_mask, write_png
 
 
 @pytest.fixture
@@ -167,3 +168,25 @@ class TestMasks:
         (tmp_path / "m.png").write_bytes(encode_png(np.eye(64, dtype=np.uint8))[:-10])
         with pytest.raises(ImageError, match=r"m\.png is cut short"):
             read_mask(tmp_path / "m.png", num_classes=1)
+
+
+class TestHeader:
+    @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+    def test_sizes_are_those_of_the_decoded_photograph(self, tmp_path: Path, suffix: str) -> None:
+        path = tmp_path / f"a.{suffix}"
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(path, exif=exif)
+        header = read_header(path)
+        assert (header.height, header.width) == read_image(path).shape[:2] == (30, 20)
+        assert header.turned
+
+    def test_bombs_and_rubbish(self, tmp_path: Path) -> None:
+        (tmp_path / "bomb.png").write_bytes(empty_png(40000, 40000))
+        (tmp_path / "big.png").write_bytes(empty_png(12000, 12000))
+        for name in ("bomb.png", "big.png"):
+            with pytest.raises(ImageError, match="more than 134217728 pixels"):
+                read_header(tmp_path / name)
+        (tmp_path / "text.png").write_text("hello")
+        with pytest.raises(ImageError, match="cannot be decoded"):
+            read_header(tmp_path / "text.png")

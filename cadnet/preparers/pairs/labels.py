@@ -12,20 +12,12 @@ import numpy as np
 from PIL import Image
 
 from cadnet.images import ImageError, decode, read_header
-from cadnet.preparers.pairs.annotations import (
-    LabelNames,
-    Reader,
-    Size,
-    mismatch,
-    read_coco,
-    read_labelme,
-    read_voc,
-)
-from cadnet.preparers.pairs.pictures import Picture, PictureFinder, composed, find_pictures
-from cadnet.preparers.pairs.product import LabelSource, Product
+from cadnet.preparers.pairs.annotations import AnnotationReader
+from cadnet.preparers.pairs.pictures import ProductFolder, composed, find_pictures, mismatch
+from cadnet.preparers.pairs.product import LabelSource
 from cadnet.preparers.pairs.shapes import Shape
 from cadnet.types import IGNORE_INDEX
-from cadnet.writing.units import Problems, shown
+from cadnet.writing.units import shown
 
 GOOD = "good"
 """Photographs in a folder of this name are free of defects."""
@@ -87,56 +79,44 @@ class Labels(NamedTuple):
     notes: list[str]
 
 
-def find_labels(
-    root: Path, product: Product, pictures: Sequence[Picture], sizes: Mapping[str, Size], problems: Problems
-) -> Labels:
+def find_labels(folder: ProductFolder) -> Labels:
     """Find the labels of all photographs; a photograph without one is not in ``of``.
 
     Masks are decoded, because splits are drawn by the classes in them and because wrong values are to be
-    reported before hours of work. ``sizes`` holds the photographs whose header could be read.
+    reported before hours of work.
     """
-    source = product.labels
+    source = folder.product.labels
     labels = Labels({}, [], [])
-    if source is not None and source.format == "masks":
-        labels = _mask_labels(root, product, source, pictures, sizes, problems)
-    elif source is not None:
-        labels = _shape_labels(root, product, source, pictures, sizes, problems)
-    for item in pictures:
+    if source is not None:
+        labels = (_mask_labels if source.format == "masks" else _shape_labels)(folder, source)
+    for item in folder.pictures:
         good = GOOD in (part.casefold() for part in PurePosixPath(item.name).parts[:-1])
         if good and item.source in labels.of and labels.of[item.source].values:
-            problems.add(
+            folder.problems.add(
                 f"{item.source} is in a folder '{GOOD}', for photographs without a defect, but its label "
                 "marks some; move it, or clear the label"
             )
-        if good or product.missing_mask == "clean":
+        if good or folder.product.missing_mask == "clean":
             labels.of.setdefault(item.source, Label())
     return labels
 
 
-def _mask_labels(
-    root: Path,
-    product: Product,
-    source: LabelSource,
-    pictures: Sequence[Picture],
-    sizes: Mapping[str, Size],
-    problems: Problems,
-) -> Labels:
+def _mask_labels(folder: ProductFolder, source: LabelSource) -> Labels:
+    root, problems, classes = folder.root, folder.problems, tuple(folder.product.classes)
     try:
         masks = {item.name: item for item in find_pictures(root, source.path)[0]}
     except FileNotFoundError as error:
         problems.add(f"{error}, or say `labels: null` there if there are no labels")
         return Labels({}, [], [])
-    own = {item.source for item in pictures}
+    own = {item.source for item in folder.pictures}
     masks = {name: item for name, item in masks.items() if item.source not in own}
     wrong = [item for item in masks.values() if item.path.suffix.lower() not in MASK_SUFFIXES]
     for item in wrong:
         problems.add(f"mask {item.path} is compressed with losses, which changes its values; save it as PNG")
     found: dict[str, tuple[MaskFile, ...]] = {}
     owners: dict[str, str] = {}
-    for picture in pictures:
-        for name, folder_class, exclusive in _mask_names(
-            picture.name + source.suffix, tuple(product.classes)
-        ):
+    for picture in folder.pictures:
+        for name, folder_class, exclusive in _mask_names(picture.name + source.suffix, classes):
             if name not in masks:
                 continue
             owner = owners.setdefault(name, picture.source)
@@ -153,7 +133,7 @@ def _mask_labels(
                 + (f" with {source.suffix!r} added" if source.suffix else "")
                 + ", or remove it"
             )
-    of = _scan(root, MaskRules(tuple(product.classes), source.white), found, sizes, problems)
+    of = _scan(folder, MaskRules(classes, source.white), found)
     return Labels(of, [item.path for item in masks.values()], [])
 
 
@@ -168,23 +148,18 @@ def _mask_names(name: str, classes: tuple[str, ...]) -> list[tuple[str, int | No
 
 
 def _scan(
-    root: Path,
-    rules: MaskRules,
-    found: Mapping[str, tuple[MaskFile, ...]],
-    sizes: Mapping[str, Size],
-    problems: Problems,
+    folder: ProductFolder, rules: MaskRules, found: Mapping[str, tuple[MaskFile, ...]]
 ) -> dict[str, Label]:
     """Decode all masks once, to check them and to find the classes in them."""
 
     def look(source: str) -> tuple[frozenset[int], str] | str:
         try:
-            mask, style = read_masks(root, found[source], rules)
+            mask, style = read_masks(folder.root, found[source], rules)
         except (ImageError, OSError) as error:
             return str(error)
-        if source in sizes:
-            fault = mismatch(
-                f"mask {root / found[source][0].path}", source, sizes[source], mask.shape[1], mask.shape[0]
-            )
+        if source in folder.sizes:
+            name = f"mask {folder.root / found[source][0].path}"
+            fault = mismatch(name, source, folder.sizes[source], mask.shape[1], mask.shape[0])
             if fault:
                 return fault
         values = np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).tolist()
@@ -196,7 +171,7 @@ def _scan(
     of = {}
     for source, result in seen.items():
         if isinstance(result, str):
-            problems.add(result)
+            folder.problems.add(result)
             # Labelled all the same, so that nothing else is reported of it.
             of[source] = Label(masks=found[source])
             continue
@@ -204,7 +179,7 @@ def _scan(
         styles[style].append(source)
         of[source] = Label(masks=found[source], values=values)
     if styles["white"] and styles["numbers"]:
-        problems.add(
+        folder.problems.add(
             f"some masks use 255 alone (of {shown(styles['white'], 3)}), others class numbers (of "
             f"{shown(styles['numbers'], 3)}), so that 255 may mean defect or ignore; say `white: defect` or "
             "`white: ignore` under labels in product.yaml"
@@ -212,32 +187,24 @@ def _scan(
     return of
 
 
-def _shape_labels(
-    root: Path,
-    product: Product,
-    source: LabelSource,
-    pictures: Sequence[Picture],
-    sizes: Mapping[str, Size],
-    problems: Problems,
-) -> Labels:
-    names = LabelNames(product)
-    target = root / source.path
+def _shape_labels(folder: ProductFolder, source: LabelSource) -> Labels:
+    target, reader = folder.root / source.path, AnnotationReader(folder)
     suffix = ".xml" if source.format == "voc" else ".json"
     files = sorted(target.rglob(f"*{suffix}")) if target.is_dir() else [target] if target.is_file() else []
     if not target.exists():
-        problems.add(
+        folder.problems.add(
             f"{target} does not exist; put the annotations there, or correct labels.path in product.yaml"
         )
     drawn: dict[str, list[Shape]] = {}
     if source.format == "coco":
-        finder = PictureFinder(pictures)
         for file in files:
-            for name, shapes in read_coco(file, finder, sizes, names, problems).items():
+            for name, shapes in reader.coco(file).items():
                 drawn.setdefault(name, []).extend(shapes)
     else:
-        reader = read_voc if source.format == "voc" else read_labelme
-        drawn = _read_sidecars(target, files, source.suffix, reader, pictures, sizes, names, problems)
-    names.report(problems)
+        read = reader.voc if source.format == "voc" else reader.labelme
+        owned = _owned(folder, target, files, source.suffix)
+        drawn = {owner: read(file, owner) for file, owner in owned.items() if owner in folder.sizes}
+    reader.report_unknown()
     boxes = sum(shape.kind == "box" for shapes in drawn.values() for shape in shapes)
     notes = [f"{boxes} objects are boxes, not outlines: all pixels in them count as defect"] if boxes else []
     of = {
@@ -247,30 +214,20 @@ def _shape_labels(
     return Labels(of, files, notes)
 
 
-def _read_sidecars(
-    folder: Path,
-    files: Sequence[Path],
-    suffix: str,
-    reader: Reader,
-    pictures: Sequence[Picture],
-    sizes: Mapping[str, Size],
-    names: LabelNames,
-    problems: Problems,
-) -> dict[str, list[Shape]]:
-    owners: dict[str, list[Picture]] = {}
-    for picture in pictures:
-        owners.setdefault(picture.name + suffix, []).append(picture)
-    found = {}
+def _owned(folder: ProductFolder, target: Path, files: Sequence[Path], suffix: str) -> dict[Path, str]:
+    """Annotation file -> source of the photograph of its name."""
+    owners: dict[str, list[str]] = {}
+    for picture in folder.pictures:
+        owners.setdefault(picture.name + suffix, []).append(picture.source)
+    owned = {}
     for file in files:
-        belongs = owners.get(composed(file.relative_to(folder).with_suffix("").as_posix()), [])
-        if len(belongs) != 1:
-            which = " and ".join(item.source for item in belongs) or "no photograph"
-            problems.add(f"{file} belongs to {which}; name it like its one photograph")
-            continue
-        source = belongs[0].source
-        if source in sizes:
-            found[source] = reader(file, source, sizes[source], names, problems)
-    return found
+        found = owners.get(composed(file.relative_to(target).with_suffix("").as_posix()), [])
+        if len(found) == 1:
+            owned[file] = found[0]
+        else:
+            which = " and ".join(found) or "no photograph"
+            folder.problems.add(f"{file} belongs to {which}; name it like its one photograph")
+    return owned
 
 
 def read_masks(root: Path, files: tuple[MaskFile, ...], rules: MaskRules) -> ReadMask:

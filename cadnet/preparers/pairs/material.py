@@ -10,12 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from cadnet.config import PairsParams
-from cadnet.images import ImageError, read_header, read_image
+from cadnet.images import ImageError, read_image
 from cadnet.images.matching import signature
 from cadnet.images.resizing import scaled_size
-from cadnet.preparers.pairs.annotations import Size
 from cadnet.preparers.pairs.labels import Labels, find_labels
-from cadnet.preparers.pairs.pictures import Picture, Table, find_pictures, group_of, read_table, safe_ids
+from cadnet.preparers.pairs.pictures import Picture, ProductFolder, open_folder, safe_ids
 from cadnet.preparers.pairs.product import Product, inside
 from cadnet.preparers.pairs.splits import Assignment, assign_splits
 from cadnet.writing.units import Problems, shown
@@ -37,19 +36,13 @@ class Reference(NamedTuple):
 
 
 class Material(NamedTuple):
-    """The content of a product folder, checked."""
+    """The content of a product folder, checked; ``candidates``: photograph -> references that may be its."""
 
-    root: Path
-    product: Product
-    pictures: list[Picture]
-    sizes: dict[str, Size]
+    folder: ProductFolder
     references: dict[str, Reference]
     candidates: dict[str, tuple[str, ...]]
-    groups: dict[str, str]
     labels: Labels
     splits: Assignment
-    table: Table
-    others: list[str]
 
 
 def find_material(root: Path, product: Product, params: PairsParams) -> Material:
@@ -58,62 +51,20 @@ def find_material(root: Path, product: Product, params: PairsParams) -> Material
     Raises:
         PreparationError: anything is unusable; all of it is listed.
     """
-    problems = Problems(root, "product folder")
-    references, _ = _find(root, product.references, "references", problems)
-    pictures, others = _find(root, product.images, "images", problems)
-    clean = {item.source for item in references}
-    pictures = [item for item in pictures if item.source not in clean and not _is_mask(item, product)]
-    if not pictures:
-        problems.add(f"images {product.images!r} of product.yaml holds no photograph; put some there")
-    sizes = _sizes(pictures, problems)
-    table = read_table(root, product, pictures, problems)
-    groups = {item.source: group_of(item, product, table, problems) for item in pictures}
-    candidates = candidates_of(product, pictures, groups, references, table, problems)
-    used = {source for names in candidates.values() for source in names}
-    decoded = _references(root, [item for item in references if item.source in used], problems)
+    folder = open_folder(root, product, params)
+    candidates = _candidates(folder)
+    references = _references(folder, {source for names in candidates.values() for source in names})
     if params.alignment.model == "off":
-        _check_sizes(sizes, candidates, decoded, params, problems)
-    labels = find_labels(root, product, pictures, sizes, problems)
-    sources = [item.source for item in pictures]
-    splits = assign_splits(sources, groups, labels.of, product, params, table, problems)
-    problems.raise_all()
-    return Material(
-        root, product, pictures, sizes, decoded, candidates, groups, labels, splits, table, others
-    )
+        _check_sizes(folder, candidates, references)
+    labels = find_labels(folder)
+    splits = assign_splits(folder, labels.of)
+    folder.problems.raise_all()
+    return Material(folder, references, candidates, labels, splits)
 
 
-def _find(root: Path, spec: str, what: str, problems: Problems) -> tuple[list[Picture], list[str]]:
-    try:
-        return find_pictures(root, spec)
-    except FileNotFoundError as error:
-        problems.add(f"{what}: {error}")
-        return [], []
-
-
-def _is_mask(item: Picture, product: Product) -> bool:
-    """Whether a picture of the images folder is a mask."""
-    labels = product.labels
-    if labels is None or labels.format != "masks":
-        return False
-    if labels.path == product.images:
-        return bool(labels.suffix) and item.name.endswith(labels.suffix)
-    return item.source.startswith(f"{labels.path.rstrip('/')}/")
-
-
-def _sizes(pictures: Sequence[Picture], problems: Problems) -> dict[str, Size]:
-    sizes = {}
-    for item in pictures:
-        try:
-            header = read_header(item.path)
-        except ImageError as error:
-            problems.add(str(error))
-            continue
-        sizes[item.source] = Size(header.width, header.height, header.turned)
-    return sizes
-
-
-def _references(root: Path, pictures: Sequence[Picture], problems: Problems) -> dict[str, Reference]:
-    """Decode the references: there are few, and a broken one would spoil each of its photographs."""
+def _references(folder: ProductFolder, used: set[str]) -> dict[str, Reference]:
+    """Decode the used references: there are few, and a broken one would spoil each of its photographs."""
+    pictures = [item for item in folder.clean if item.source in used]
     ids = safe_ids(pictures)
 
     def load(item: Picture) -> Reference | str:
@@ -122,35 +73,30 @@ def _references(root: Path, pictures: Sequence[Picture], problems: Problems) -> 
         except (ImageError, OSError) as error:
             return str(error)
         height, width = image.shape[:2]
-        path = item.path.relative_to(root).as_posix()
+        path = item.path.relative_to(folder.root).as_posix()
         return Reference(ids[item.source], item.source, path, width, height, signature(image))
 
     with ThreadPoolExecutor(2) as pool:
         loaded = dict(zip((item.source for item in pictures), pool.map(load, pictures), strict=True))
     for item in loaded.values():
         if isinstance(item, str):
-            problems.add(item)
+            folder.problems.add(item)
     return {source: item for source, item in loaded.items() if isinstance(item, Reference)}
 
 
 def _check_sizes(
-    sizes: Mapping[str, Size],
-    candidates: Mapping[str, tuple[str, ...]],
-    references: Mapping[str, Reference],
-    params: PairsParams,
-    problems: Problems,
+    folder: ProductFolder, candidates: Mapping[str, tuple[str, ...]], references: Mapping[str, Reference]
 ) -> None:
     """Without alignment, a photograph has the size of its reference."""
-    for source, size in sizes.items():
+    scale = folder.params.scale
+    for source, size in folder.sizes.items():
         names = candidates.get(source, ())
         if len(names) != 1 or names[0] not in references:
             continue
         reference = references[names[0]]
-        own = scaled_size(size.width, size.height, params.scale)
-        if own != scaled_size(reference.width, reference.height, params.scale):
-            problems.add(
-                unlike_reference(source, size[:2], reference.source, (reference.width, reference.height))
-            )
+        own = (reference.width, reference.height)
+        if scaled_size(*size[:2], scale) != scaled_size(*own, scale):
+            folder.problems.add(unlike_reference(source, size[:2], reference.source, own))
 
 
 def unlike_reference(source: str, size: tuple[int, int], reference: str, own: tuple[int, int]) -> str:
@@ -161,18 +107,13 @@ def unlike_reference(source: str, size: tuple[int, int], reference: str, own: tu
     )
 
 
-def candidates_of(
-    product: Product,
-    pictures: Sequence[Picture],
-    groups: Mapping[str, str],
-    references: Sequence[Picture],
-    table: Table,
-    problems: Problems,
-) -> dict[str, tuple[str, ...]]:
-    """Return source of each photograph -> sources of the references it may be compared with.
+def _candidates(folder: ProductFolder) -> dict[str, tuple[str, ...]]:
+    """Source of each photograph -> sources of the references it may be compared with.
 
     More than one means that the nearest of them is taken. What has none is a problem.
     """
+    product, references = folder.product, folder.clean
+    groups, table, problems = folder.groups, folder.table, folder.problems
     where = f"references {product.references!r}"
     if not references:
         problems.add(f"{where} of product.yaml holds no picture; put a photograph of a clean specimen there")
@@ -180,7 +121,7 @@ def candidates_of(
     found: dict[str, tuple[str, ...]] = {}
     lost: dict[str, list[str]] = {}
     open_ones: list[str] = []
-    for item in pictures:
+    for item in folder.pictures:
         stated = table.entry(item.source).reference
         if stated:
             named = _named(stated, references, f"{table.path}: {item.source}", problems)

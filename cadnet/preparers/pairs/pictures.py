@@ -1,4 +1,4 @@
-"""Photographs of a product folder: finding their files, the table about them, their groups."""
+"""A product folder being read: its photographs, their sizes, the table about them and their groups."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from cadnet.images import SUFFIXES
+from cadnet.config import PairsParams
+from cadnet.images import SUFFIXES, ImageError, read_header
 from cadnet.images.files import is_safe, slug
 from cadnet.preparers.pairs.product import Product, inside
 from cadnet.types import SPLITS, UNLABELLED
@@ -34,6 +36,94 @@ class Picture(NamedTuple):
     path: Path
     source: str
     name: str
+
+
+class Size(NamedTuple):
+    """Width and height in pixels as shown; ``turned``: EXIF turns the stored pixels by a right angle."""
+
+    width: int
+    height: int
+    turned: bool
+
+
+class Entry(NamedTuple):
+    """A row; what is not given is empty."""
+
+    group: str = ""
+    reference: str = ""
+    split: str = ""
+
+
+class Table(NamedTuple):
+    """``entries``: source of a photograph -> its row; ``columns`` that the table has; ``path`` or None."""
+
+    entries: dict[str, Entry]
+    columns: frozenset[str]
+    path: Path | None
+
+    def entry(self, source: str) -> Entry:
+        """Return the row of a photograph, an empty one where it has none."""
+        return self.entries.get(source, Entry())
+
+
+@dataclass(frozen=True)
+class ProductFolder:
+    """A product folder while it is read, with the problems found in it so far.
+
+    ``pictures``: its photographs; ``clean``: its references; ``sizes``: source -> size, of the photographs
+    whose header could be read; ``groups``: source -> group, "" for none; ``others``: files in the images
+    folder that are no pictures.
+    """
+
+    root: Path
+    product: Product
+    params: PairsParams
+    problems: Problems
+    pictures: list[Picture]
+    clean: list[Picture]
+    sizes: dict[str, Size]
+    table: Table
+    groups: dict[str, str]
+    others: list[str]
+
+
+def open_folder(root: Path, product: Product, params: PairsParams) -> ProductFolder:
+    """Find the pictures of a product folder and read its table; what is wrong is in ``problems``."""
+    problems = Problems(root, "product folder")
+
+    def find(spec: str, what: str) -> tuple[list[Picture], list[str]]:
+        try:
+            return find_pictures(root, spec)
+        except FileNotFoundError as error:
+            problems.add(f"{what}: {error}")
+            return [], []
+
+    clean, _ = find(product.references, "references")
+    pictures, others = find(product.images, "images")
+    known = {item.source for item in clean}
+    pictures = [item for item in pictures if item.source not in known and not _is_mask(item, product)]
+    if not pictures:
+        problems.add(f"images {product.images!r} of product.yaml holds no photograph; put some there")
+    sizes = {}
+    for item in pictures:
+        try:
+            header = read_header(item.path)
+            sizes[item.source] = Size(header.width, header.height, header.turned)
+        except ImageError as error:
+            problems.add(str(error))
+    table = read_table(root, product, pictures, problems)
+    groups = {item.source: _group_of(item, product, table, problems) for item in pictures}
+    return ProductFolder(root, product, params, problems, pictures, clean, sizes, table, groups, others)
+
+
+def _is_mask(item: Picture, product: Product) -> bool:
+    """Whether a picture of the images folder is a mask."""
+    labels = product.labels
+    if labels is None or labels.format != "masks":
+        return False
+    if labels.path == product.images:
+        return bool(labels.suffix) and item.name.endswith(labels.suffix)
+    return item.source.startswith(f"{labels.path.rstrip('/')}/")
 
 
 def find_pictures(root: Path, spec: str) -> tuple[list[Picture], list[str]]:
@@ -87,26 +177,6 @@ def safe_ids(pictures: Iterable[Picture]) -> dict[str, str]:
         source: name if often[name.casefold()] == 1 and is_safe(name) else slug(name, source)
         for source, name in plain.items()
     }
-
-
-class Entry(NamedTuple):
-    """A row; what is not given is empty."""
-
-    group: str = ""
-    reference: str = ""
-    split: str = ""
-
-
-class Table(NamedTuple):
-    """``entries``: source of a photograph -> its row; ``columns`` that the table has; ``path`` or None."""
-
-    entries: dict[str, Entry]
-    columns: frozenset[str]
-    path: Path | None
-
-    def entry(self, source: str) -> Entry:
-        """Return the row of a photograph, an empty one where it has none."""
-        return self.entries.get(source, Entry())
 
 
 def read_table(root: Path, product: Product, pictures: Sequence[Picture], problems: Problems) -> Table:
@@ -205,7 +275,7 @@ def _read_rows(path: Path, problems: Problems) -> list[list[str]]:
         return []
 
 
-def group_of(picture: Picture, product: Product, table: Table, problems: Problems) -> str:
+def _group_of(picture: Picture, product: Product, table: Table, problems: Problems) -> str:
     """Return the group of a photograph: from the table, else the pattern, else its sub-folder; "" is none."""
     stated = table.entry(picture.source).group
     if stated:
@@ -220,3 +290,17 @@ def group_of(picture: Picture, product: Product, table: Table, problems: Problem
         )
         return ""
     return found["group"]
+
+
+def mismatch(label: object, source: str, size: Size, width: Any, height: Any) -> str | None:
+    """Return why labels of ``width`` x ``height`` do not fit the photograph ``source``; None when they do."""
+    if (width, height) == (size.width, size.height):
+        return None
+    text = f"{label} is made for {width} x {height} pixels, {source} has {size.width} x {size.height}"
+    if (width, height) == (size.height, size.width) and size.turned:
+        return (
+            f"{text} as shown: its EXIF entry turns it. Labels are taken to be drawn on the photograph as it "
+            "is shown; turn the labels, or save the photograph without that entry and turned as the labels "
+            "are"
+        )
+    return f"{text}; draw the labels on this very file"

@@ -43,19 +43,18 @@ def plan_pairs(params: PairsParams) -> Plan:
     """
     root = product_root(params.raw)
     found = find_material(root, load_product(root), params)
-    photographs = _photographs(found)
+    folder, photographs = found.folder, _photographs(found)
     units = [Unit(f"reference {item.reference_id}", item.source) for item in found.references.values()]
     units += [Unit(item.photo_id, item) for item in photographs]
-    rules = MaskRules(
-        tuple(found.product.classes), found.product.labels.white if found.product.labels else None
-    )
-    pixels = sorted(size.width * size.height for size in found.sizes.values())
-    planned = {"left_out": found.splits.left_out, "ignored_files": found.others}
+    white = folder.product.labels.white if folder.product.labels else None
+    rules = MaskRules(tuple(folder.product.classes), white)
+    pixels = sorted(size.width * size.height for size in folder.sizes.values())
+    planned = {"left_out": found.splits.left_out, "ignored_files": folder.others}
     return Plan(
         preparer="pairs",
-        name=found.product.name,
+        name=folder.product.name,
         classes=rules.classes,
-        palette=found.product.palette,
+        palette=folder.product.palette,
         units=tuple(units),
         renderer=PairRenderer(root, params, rules, found.references),
         description=_describe(found, params),
@@ -91,9 +90,9 @@ def product_root(raw: str) -> Path:
 
 
 def _photographs(found: Material) -> list[Photograph]:
-    ids = safe_ids(found.pictures)
+    ids = safe_ids(found.folder.pictures)
     photographs = []
-    for item in found.pictures:
+    for item in found.folder.pictures:
         assigned = found.splits.of.get(item.source)
         if assigned is None:
             continue
@@ -102,43 +101,43 @@ def _photographs(found: Material) -> list[Photograph]:
             Photograph(
                 photo_id=ids[item.source],
                 source=item.source,
-                path=item.path.relative_to(found.root).as_posix(),
-                subset=found.groups[item.source] or "all",
+                path=item.path.relative_to(found.folder.root).as_posix(),
+                subset=found.folder.groups[item.source] or "all",
                 group=ids.get(assigned.unit, assigned.unit),
                 split=assigned.split,
                 references=found.candidates[item.source],
                 label=found.labels.of[item.source] if labelled else None,
-                turned=found.sizes[item.source].turned,
+                turned=found.folder.sizes[item.source].turned,
             )
         )
     if not photographs:
-        raise PreparationError(f"no photograph of {found.root} can be used; label some")
+        raise PreparationError(f"no photograph of {found.folder.root} can be used; label some")
     return photographs
 
 
 def _notes(found: Material) -> list[str]:
-    notes = list(found.labels.notes)
+    notes, others = list(found.labels.notes), found.folder.others
     left = found.splits.left_out
     if left:
         notes.append(
             f"{len(left)} unlabelled photographs are left out, because their group is scored: {shown(left)}"
         )
-    if found.others:
-        notes.append(f"{len(found.others)} files in the images folder are no pictures: {shown(found.others)}")
+    if others:
+        notes.append(f"{len(others)} files in the images folder are no pictures: {shown(others)}")
     return notes
 
 
 def _describe(found: Material, params: PairsParams) -> dict[str, Any]:
     """Parameters, splits and sources: what the dataset is made from."""
-    files = [item.path for item in found.pictures if item.source in found.splits.of]
-    files += [found.root / PRODUCT_FILE, *found.labels.files]
-    files += [found.root / item.path for item in found.references.values()]
-    files += [found.table.path] if found.table.path else []
+    files = [item.path for item in found.folder.pictures if item.source in found.splits.of]
+    files += [found.folder.root / PRODUCT_FILE, *found.labels.files]
+    files += [found.folder.root / item.path for item in found.references.values()]
+    files += [found.folder.table.path] if found.folder.table.path else []
     return {
         "params": params.model_dump(mode="json", exclude={"raw", "split_list"}),
-        "product": found.product.model_dump(mode="json"),
+        "product": found.folder.product.model_dump(mode="json"),
         "splits": {source: assigned.split for source, assigned in sorted(found.splits.of.items())},
-        "sources": source_digests(set(files), found.root),
+        "sources": source_digests(set(files), found.folder.root),
     }
 
 

@@ -16,9 +16,9 @@ from cadnet.images.matching import nearest, signature
 from cadnet.images.resizing import scale_image, scale_mask
 from cadnet.images.tiles import grid, padded
 from cadnet.preparers.aligned import align_pair
-from cadnet.preparers.pairs.annotations import Size, mismatch
 from cadnet.preparers.pairs.labels import Label, MaskRules, read_masks
 from cadnet.preparers.pairs.material import Reference, unlike_reference
+from cadnet.preparers.pairs.pictures import Size, mismatch
 from cadnet.preparers.pairs.shapes import paint
 from cadnet.types import IGNORE_INDEX, UNLABELLED
 from cadnet.writing.units import Output, Unit, mask_pixels

@@ -6,13 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from cadnet.config import PairsParams
 from cadnet.preparers.pairs.labels import Label
-from cadnet.preparers.pairs.pictures import Table
-from cadnet.preparers.pairs.product import Product
+from cadnet.preparers.pairs.pictures import ProductFolder
 from cadnet.types import SPLITS, UNLABELLED
 from cadnet.writing.splits import draw_splits, read_splits
-from cadnet.writing.units import PreparationError, Problems, shown
+from cadnet.writing.units import PreparationError, shown
 
 
 class Assigned(NamedTuple):
@@ -29,42 +27,32 @@ class Assignment(NamedTuple):
     left_out: list[str]
 
 
-def keeps_groups(product: Product, table: Table) -> bool:
+def _keeps_groups(folder: ProductFolder) -> bool:
     """Whether groups, not photographs, are what must not straddle splits."""
+    product, table = folder.product, folder.table
     if product.keep_together is not None:
         return product.keep_together == "group"
     stated = "group" in table.columns or product.group_pattern is not None
     return stated and product.reference != "group"
 
 
-def assign_splits(
-    sources: Sequence[str],
-    groups: Mapping[str, str],
-    labels: Mapping[str, Label],
-    product: Product,
-    params: PairsParams,
-    table: Table,
-    problems: Problems,
-) -> Assignment:
+def assign_splits(folder: ProductFolder, labels: Mapping[str, Label]) -> Assignment:
     """Give every photograph its split: from the table, else the split list, else drawn.
 
     Args:
-        sources: all photographs.
-        groups: source -> group, "" for none.
-        labels: source -> label, of the labelled ones.
-        product, params, table: what states splits and what must stay together.
-        problems: takes what is wrong.
+        folder: with the photographs and their groups.
+        labels: source -> label, of the labelled photographs.
     """
-    together = keeps_groups(product, table)
-    unit = {source: (groups[source] or source) if together else source for source in sources}
-    stated = _stated(sources, params, table, problems)
+    sources, together = list(folder.groups), _keeps_groups(folder)
+    unit = {source: (folder.groups[source] or source) if together else source for source in sources}
+    stated = _stated(folder)
     unlabelled = {s for s in sources if s not in labels or (stated or {}).get(s) == UNLABELLED}
     labelled = [source for source in sources if source not in unlabelled]
     if stated is None:
-        split = _drawn(labelled, unit, labels, params, problems)
+        split = _drawn(folder, labelled, unit, labels)
     else:
         split = stated
-        _check_stated(sources, labelled, stated, unit, table, params, problems)
+        _check_stated(folder, labelled, stated, unit)
     where = {unit[source]: split[source] for source in labelled if source in split}
     of = {source: Assigned(split[source], unit[source]) for source in labelled if source in split}
     left_out = []
@@ -79,10 +67,9 @@ def assign_splits(
     return Assignment(of, left_out)
 
 
-def _stated(
-    sources: Sequence[str], params: PairsParams, table: Table, problems: Problems
-) -> dict[str, str] | None:
+def _stated(folder: ProductFolder) -> dict[str, str] | None:
     """The splits in the table or the split list, None when neither exists."""
+    params, table, problems = folder.params, folder.table, folder.problems
     if "split" in table.columns:
         if params.split_list is not None:
             problems.add(f"both {table.path} and {params.split_list} give splits; remove one of them")
@@ -94,7 +81,7 @@ def _stated(
     except (PreparationError, FileNotFoundError) as error:
         problems.add(str(error))
         return {}
-    gone = sorted(set(stated) - set(sources))
+    gone = sorted(set(stated) - set(folder.groups))
     if gone:
         problems.add(
             f"{params.split_list} names photographs that do not exist: {shown(gone)}; restore or remove "
@@ -104,19 +91,14 @@ def _stated(
 
 
 def _check_stated(
-    sources: Sequence[str],
-    labelled: Sequence[str],
-    stated: Mapping[str, str],
-    unit: Mapping[str, str],
-    table: Table,
-    params: PairsParams,
-    problems: Problems,
+    folder: ProductFolder, labelled: Sequence[str], stated: Mapping[str, str], unit: Mapping[str, str]
 ) -> None:
-    giver = table.path if "split" in table.columns else params.split_list
+    problems = folder.problems
+    giver = folder.table.path if "split" in folder.table.columns else folder.params.split_list
     without = [source for source in labelled if source not in stated]
     if without:
         problems.add(f"{giver} gives no split to the labelled photographs {shown(without)}; add them")
-    bare = [s for s in sources if s not in set(labelled) and stated.get(s, UNLABELLED) != UNLABELLED]
+    bare = [s for s in folder.groups if s not in set(labelled) and stated.get(s, UNLABELLED) != UNLABELLED]
     if bare:
         problems.add(
             f"{giver} gives a split to {shown(bare)}, which have no label; label them (an empty mask says: "
@@ -132,11 +114,7 @@ def _check_stated(
 
 
 def _drawn(
-    labelled: Sequence[str],
-    unit: Mapping[str, str],
-    labels: Mapping[str, Label],
-    params: PairsParams,
-    problems: Problems,
+    folder: ProductFolder, labelled: Sequence[str], unit: Mapping[str, str], labels: Mapping[str, Label]
 ) -> dict[str, str]:
     """Draw splits: each combination of classes in proportion, then each class into each split."""
     values: dict[str, set[int]] = {}
@@ -144,12 +122,12 @@ def _drawn(
         values.setdefault(unit[source], set()).update(labels[source].values)
     strata = {name: "+".join(map(str, sorted(held))) or "clean" for name, held in values.items()}
     held_by = {name: frozenset(held) for name, held in values.items()}
-    drawn = cover_classes(draw_splits(strata, params.split), held_by)
+    drawn = cover_classes(draw_splits(strata, folder.params.split), held_by)
     empty = [split for split in SPLITS if split not in drawn.values()]
     # With other problems there would be too few only because of them.
-    if labelled and empty and not problems:
+    if labelled and empty and not folder.problems:
         counts = ", ".join(f"{split} {list(drawn.values()).count(split)}" for split in SPLITS)
-        problems.add(
+        folder.problems.add(
             f"of {len(drawn)} labelled photographs or groups none is left for {' and '.join(empty)} "
             f"({counts}); label more, give train_fraction and val_fraction under `split` in params.yaml that "
             "leave some for each (0.6 and 0.34 work from 5 on), or write a column split in the table"

@@ -180,7 +180,7 @@ class PkuPcbParams(DatasetBase):
     """csv photograph,split; null draws a split by ``split``."""
     split: SplitParams = SplitParams()
     seed: Seed = 0
-    """Decides where windows lie."""
+    """Decides the positions of windows."""
     alignment: AlignmentParams = AlignmentParams(model="off")
 
     @property
@@ -257,7 +257,7 @@ class PairsParams(DatasetBase):
 DatasetParams = Annotated[
     SynLCDParams | PkuPcbParams | MvtecAdParams | PairsParams, Field(discriminator="preparer")
 ]
-"""Any dataset of ``params.yaml``, told apart by its ``preparer``."""
+"""Any dataset of ``params.yaml``, distinguished by its ``preparer``."""
 
 PREPARERS = tuple(
     get_args(kind.model_fields["preparer"].annotation)[0] for kind in get_args(get_args(DatasetParams)[0])

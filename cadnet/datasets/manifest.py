@@ -141,7 +141,7 @@ def _check_table(manifest: pd.DataFrame, classes: tuple[str, ...], root: Path) -
     splits_of_group = manifest.groupby("group")["split"].nunique()
     straddling = splits_of_group[splits_of_group > 1].index.tolist()
     if straddling:
-        raise DatasetError(f"{table}: groups {straddling[:10]} lie in several splits; a group belongs to one")
+        raise DatasetError(f"{table}: groups {straddling[:10]} are in several splits; a group belongs to one")
 
 
 def _check_files(manifest: pd.DataFrame, root: Path) -> None:

@@ -46,7 +46,7 @@ class ImageError(ValueError):
 
 
 class Header(NamedTuple):
-    """What an image's header says.
+    """The content of an image's header.
 
     ``width`` and ``height`` are those of the image as shown, ``turned`` says that EXIF turns it by a right
     angle for that; ``mode`` is Pillow's name of the pixel format.

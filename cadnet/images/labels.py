@@ -10,9 +10,9 @@ import numpy as np
 from cadnet.types import BACKGROUND, IGNORE_INDEX
 
 LEAST_SHOWN = 0.1
-"""Fraction of a defect below which what a window shows of it is ignored: nobody could tell its class."""
+"""Fraction of a defect below which what a window shows of it is ignored: it could not be recognised."""
 
-# Okabe and Ito's colours, which people with any colour vision tell apart; black is left to the background.
+# Okabe and Ito's colours, which people with any colour vision distinguish; black is the background's.
 _SAFE = (
     (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0),
     (204, 121, 167),

@@ -117,7 +117,7 @@ def _same(
 def _whole_photographs(
     alike: Sequence[tuple[Picture, Picture]], pictures: Sequence[Picture]
 ) -> Iterator[tuple[Picture, Picture]]:
-    """Of pairs with an unlabelled member those whose groups share every defective picture.
+    """Of pairs with an unlabelled member those whose groups have every defective picture in common.
 
     A tile with a faint defect looks like the same tile without one; a whole photograph does not.
     """
@@ -201,7 +201,7 @@ def _largest(apart: np.ndarray) -> np.ndarray:
 
 
 class _Comparison:
-    """Whether two files show the same; the copies read last are kept, for candidates share their partners."""
+    """Whether two files show the same; the copies read last are kept, because partners recur."""
 
     def __init__(self, root: Path, difference: float) -> None:
         self._root = root

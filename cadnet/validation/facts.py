@@ -92,7 +92,7 @@ class DatasetTable:
 
     @property
     def usable(self) -> bool:
-        """Whether the samples can be looked at."""
+        """Whether the samples can be measured."""
         return not self.problems and set(self.wanted) <= set(self.manifest.columns) and len(self.manifest) > 0
 
 
@@ -331,6 +331,6 @@ def _mask_facts(path: Path, num_classes: int) -> MaskFacts:
 
 
 def _regions(mask: np.ndarray, label: int) -> np.ndarray:
-    # Statistics are x, y, width, height, pixels; the first row is what lies around the regions.
+    # Statistics are x, y, width, height, pixels; the first row is the background.
     stats = cv2.connectedComponentsWithStats((mask == label).view(np.uint8), connectivity=8)[2][1:]
     return np.column_stack([np.full(len(stats), label), stats]).astype(np.int64)

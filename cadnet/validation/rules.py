@@ -117,9 +117,9 @@ def _manifest_rules(table: DatasetTable) -> Iterator[Rule]:
 
 
 def _suites(facts: DatasetFacts, params: ValidateParams) -> list[Suite]:
-    sizes = _at_least("split_sizes", "Splits have samples enough", "samples", "fewest")
+    sizes = _at_least("split_sizes", "Splits have enough samples", "samples", "fewest")
     classes = [
-        _at_least("class_images", "Every class is in images enough", "images", "fewest"),
+        _at_least("class_images", "Every class is in enough images", "images", "fewest"),
         _at_least("class_share_least", "No class has too few pixels", "share", "least_if_present"),
         _at_least("class_share_largest", "No class has too many pixels", "largest", "share"),
     ]
@@ -144,7 +144,7 @@ def _sample_rules(facts: DatasetFacts) -> Iterator[Rule]:
         "reference_size", "References have their image's size", "reference_size", "image_size", "reference"
     )
     yield _equal("mask_size", "Masks have their image's size", "mask_size", "image_size", "mask")
-    yield _null("labelled", "Masks are there where the split says so", "mismatch", "image")
+    yield _null("labelled", "Masks exist where the split needs them", "mismatch", "image")
     yield _null("mask_form", "Masks are 8-bit single-channel pictures", "mask_form", "mask")
     classes = len(facts.table.classes)
     yield _null("mask_values", f"Masks hold 0..{classes} and 255 only", "mask_values", "mask")
@@ -152,7 +152,7 @@ def _sample_rules(facts: DatasetFacts) -> Iterator[Rule]:
         yield _equal(
             f"n_{name}", f"Masks hold the {name} pixels counted", f"n_{name}", f"found_{name}", "mask"
         )
-    yield _equal("has_defect", "has_defect says what the mask shows", "has_defect", "shows_defect", "mask")
+    yield _equal("has_defect", "has_defect agrees with the mask", "has_defect", "shows_defect", "mask")
     apart = gxe.ExpectColumnValuesToBeBetween(column="group_splits", max_value=1)
     yield Rule("groups", "No group is in two splits", apart, "image", ("group", "split", "group_splits"))
     yield _null("duplicates", "No picture is in two splits", "duplicate", "image")

@@ -35,8 +35,8 @@ def write_dataset(plan: Plan, out: Path | str, workers: int = 1, progress: bool 
     """Write ``plan`` into the folder ``out`` as a prepared dataset and return ``out``.
 
     Files collect in a hidden folder beside ``out`` that is renamed at the end. After Ctrl-C, a kill or a full
-    disk the same call goes on where it stopped; finished units are checked by digest. A dataset that is there
-    already with the same plan is checked and kept, one with another is replaced. The bytes do not depend on
+    disk the same call goes on where it stopped; finished units are checked by digest. An existing
+    dataset of the same plan is checked and kept, one of another plan is replaced. The bytes do not depend on
     ``workers``.
 
     Raises:

@@ -7,8 +7,8 @@ from pathlib import Path
 from cadnet.config import ProjectParams
 from cadnet.config.operate import ProductParams
 from cadnet.datasets.manifest import DatasetError, PreparedDataset
+from cadnet.images import SUFFIXES
 
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 MOST_REFERENCES = 500
 """More are windows of photographs, not references of a product."""
 
@@ -23,7 +23,7 @@ def find_references(
     """
     if settings.references is not None:
         folder = Path(settings.references)
-        files = sorted(path for path in folder.glob("*") if path.suffix.lower() in IMAGES)
+        files = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
         if not files:
             raise DatasetError(f"{folder} holds no images; name the folder of the product's clean images")
     else:

@@ -6,7 +6,7 @@ import json
 import math
 from collections import Counter
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 from cadnet.preparers.pairs.pictures import PictureFinder, ProductFolder, mismatch
 from cadnet.preparers.pairs.product import label_key
@@ -191,7 +191,7 @@ def _is_id(value: Any) -> bool:
     return isinstance(value, int | str)
 
 
-def _is_list_of_dicts(value: Any) -> bool:
+def _is_list_of_dicts(value: Any) -> TypeGuard[list[dict[str, Any]]]:
     return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 
 

@@ -60,7 +60,7 @@ class ReadMask(NamedTuple):
 class Label(NamedTuple):
     """A labelled photograph: its masks, or its objects; neither means free of defects.
 
-    ``values`` are the mask values 1..K that occur, as far as they are known without drawing.
+    ``values`` are the mask values 1..K that occur, as far as they are known without painting.
     """
 
     masks: tuple[MaskFile, ...] = ()

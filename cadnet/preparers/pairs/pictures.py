@@ -29,7 +29,7 @@ MAX_TABLE_BYTES = 64 * 2**20
 class Picture(NamedTuple):
     """A picture file.
 
-    ``source`` is its path in the product's folder, ``name`` that below the folder that was asked for, without
+    ``source`` is its path in the product's folder, ``name`` that below the searched folder, without
     suffix; both with /, in Unicode's composed form.
     """
 
@@ -171,7 +171,7 @@ def safe_ids(pictures: Iterable[Picture]) -> dict[str, str]:
     digest of the path.
     """
     plain = {item.source: item.name.replace("/", "-") for item in pictures}
-    # Case must not tell names apart: some file systems do not see it.
+    # Names must differ in more than case: some file systems ignore it.
     often = Counter(name.casefold() for name in plain.values())
     return {
         source: name if often[name.casefold()] == 1 and is_safe(name) else slug(name, source)

@@ -1,4 +1,4 @@
-"""From a product folder to the plan of a prepared dataset, and what ``dataset.json`` says of it."""
+"""From a product folder to the plan of a prepared dataset, and its entries of ``dataset.json``."""
 
 from __future__ import annotations
 
@@ -152,8 +152,8 @@ def summarise(
 
     Args:
         classes: in mask order.
-        planned: entries that were known before drawing.
-        notes: sentences that were.
+        planned: entries that are known before rendering.
+        notes: sentences that are.
         rows: of the manifest.
         records: side tables.
     """

@@ -70,7 +70,7 @@ class ClassInfo(Params):
     """One kind of defect."""
 
     color: Color | None = None
-    """As "#d55e00"; null takes one that people with any colour vision tell from the others."""
+    """As "#d55e00"; null takes one that people with any colour vision distinguish from the others."""
     description: str = ""
     labels: tuple[str, ...] = ()
     """Further names by which annotation files call it; the class's own name always counts."""
@@ -116,7 +116,7 @@ class Product(Params):
     missing_mask: Literal["unlabelled", "clean"] = "unlabelled"
     """How a photograph without a mask or annotation is taken."""
     table: Inside | None = None
-    """csv with the column image and any of group, reference, split; null takes images.csv if it is there."""
+    """csv with the column image and any of group, reference, split; null takes images.csv if it exists."""
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:

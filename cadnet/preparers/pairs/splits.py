@@ -61,7 +61,7 @@ def assign_splits(folder: ProductFolder, labels: Mapping[str, Label]) -> Assignm
         if beside != "train":
             left_out.append(source)
         else:
-            # Its own name, because a group lies in one split only.
+            # Its own name, because a group is in one split only.
             name = f"{unit[source]}+{UNLABELLED}" if unit[source] in where else unit[source]
             of[source] = Assigned(UNLABELLED, name)
     return Assignment(of, left_out)

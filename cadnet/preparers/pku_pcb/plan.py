@@ -1,4 +1,4 @@
-"""PKU-Market-PCB planned as a prepared dataset, and what ``dataset.json`` says of it beside the paper."""
+"""PKU-Market-PCB planned as a prepared dataset, with its entries of ``dataset.json`` beside the paper's."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def summarise(
     rules: Mapping[str, int],
     rotated: bool,
 ) -> dict[str, Any]:
-    """Return further entries of dataset.json; ``rotated``: whether rotated copies were asked for."""
+    """Return further entries of dataset.json; ``rotated``: whether rotated copies are used."""
     defects = records.get(DEFECTS, [])
     windows = {"train": 0, "test": 0}
     for row in rows:

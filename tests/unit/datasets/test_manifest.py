@@ -100,7 +100,7 @@ def test_all_missing_files_are_named(root: Path) -> None:
         (lambda t: t.drop(columns="n_abpt"), r"lacks the columns \['n_abpt'\]"),
         (lambda t: t.assign(split="training"), r"splits \['training'\]"),
         (lambda t: t.assign(sample_id="same"), r"duplicate sample ids"),
-        (lambda t: t.assign(group="01"), r"groups \['01'\] lie in several splits"),
+        (lambda t: t.assign(group="01"), r"groups \['01'\] are in several splits"),
     ],
 )
 def test_wrong_tables_are_refused(root: Path, change, message: str) -> None:

@@ -19,12 +19,11 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from cadnet.checks.facts import collect_facts, read_table
-from cadnet.checks.filefacts import measure_images, measure_masks
-from cadnet.checks.profile import build_profile
 from cadnet.files import write_json
 from cadnet.images import decode, write_png
 from cadnet.types import MANIFEST_COLUMNS
+from cadnet.validation.facts import collect_facts, measure_images, measure_masks, read_table
+from cadnet.validation.profile import build_profile
 
 PAPER = 6000
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
@@ -132,6 +133,26 @@ def value_digest(*values: Any) -> str:
     """Return the SHA-256 hex digest of JSON-serialisable values; key order does not matter."""
     text = json.dumps(values, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+CHECKSUMS = "checksums.csv"
+"""The file of a prepared dataset that holds the SHA-256 of every other one."""
+
+
+def read_checksums(folder: Path) -> dict[str, str]:
+    """Return path below ``folder`` -> SHA-256 from its checksums.csv; {} where there is none.
+
+    Raises:
+        ValueError: the table is damaged.
+    """
+    path = folder / CHECKSUMS
+    if not path.is_file():
+        return {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return {row["path"]: row["sha256"] for row in csv.DictReader(file)}
+    except (KeyError, csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is damaged ({type(error).__name__}); prepare the dataset again") from error
 
 
 def tree_digest(paths: Iterable[Path], root: Path) -> str:

@@ -183,7 +183,8 @@ def tracked(trial: TrialName, params: ProjectParams) -> Trial:
     the few-label grid the variant is the labelled share in %: ``label5``.
     """
     dataset = trial.test_dataset
-    subset = str(getattr(params.datasets.get(dataset), "subset", ""))
+    known = params.datasets.get(dataset)
+    subset = known.defect_kind if known else ""
     if trial.test:
         task, variant = "cross", f"from-{trial.dataset}"
     elif trial.fraction is not None:

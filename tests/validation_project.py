@@ -12,11 +12,10 @@ import pytest
 import yaml
 
 from cadnet.config import load_params
-from cadnet.files import read_json
+from cadnet.files import CHECKSUMS, file_digest, read_json
 from cadnet.images import write_png
 from pipelines.profile import compose
 from pipelines.stages import validate
-from pipelines.stages.validation_output import DataValidationError
 from tests.fakes import write_fake_dataset
 
 ROOT = Path(__file__).parents[1]
@@ -60,6 +59,13 @@ def rewrite(change: Callable[[pd.DataFrame], pd.DataFrame | None]) -> None:
     (table if changed is None else changed).to_csv(path, index=False)
 
 
+def record() -> None:
+    """Write the checksums of the dataset's images as preparing does."""
+    files = sorted(path for path in DATASET.rglob("*.png"))
+    lines = [f"{path.relative_to(DATASET).as_posix()},{file_digest(path)}" for path in files]
+    (DATASET / CHECKSUMS).write_text("\n".join(["path,sha256", *lines]) + "\n", "utf-8")
+
+
 def limits(**values: object) -> None:
     params = yaml.safe_load(Path("params.yaml").read_text("utf-8"))
     params["validate"] |= values
@@ -71,7 +77,7 @@ def judge() -> Summary:
     failure = ""
     try:
         validate.validate("synlcd", load_params())
-    except DataValidationError as error:
+    except validate.DataValidationError as error:
         failure = str(error)
     summary = read_json(OUT / "summary.json")
     assert summary["passed"] is (failure == "")

@@ -2,19 +2,22 @@
 
 from cadnet.config.base import ConfigError, Params, Range
 from cadnet.config.datasets import (
+    AbptParams,
     AlignmentParams,
     DatasetParams,
+    LineParams,
     MvtecAdParams,
     PairsParams,
     PairsSplitParams,
     PkuPcbParams,
+    ScreenParams,
     SplitParams,
+    SynLCDParams,
 )
 from cadnet.config.load import load_params, parse_params
 from cadnet.config.operate import ValidateParams
 from cadnet.config.project import GridParams, ProjectParams, RunParams, SearchParams
 from cadnet.config.semi import SemiParams
-from cadnet.config.synlcd import AbptParams, LineParams, ScreenParams, SynLCDParams
 from cadnet.config.training import EvaluateParams, MethodParams, Recipe, TrainParams
 
 __all__ = [

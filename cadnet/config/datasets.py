@@ -1,16 +1,18 @@
-"""Parameters of the datasets that are made from photographs, and of aligning pairs."""
+"""Parameters of the datasets and of aligning pairs, with the facts that other parts ask for of a dataset."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
 
-from cadnet.config.base import Fraction, Name, Params, PositiveFloat
-from cadnet.config.synlcd import SynLCDParams
+from cadnet.config.base import Fraction, Name, Params, Positive, PositiveFloat, Range, within
 
 Side = Annotated[int, Field(ge=32, le=4096)]
 Seed = Annotated[int, Field(ge=0)]
+Opacity = Annotated[Range, within(0.001, 1)]
+GreyLevels = Annotated[Range, within(0, 255)]
+Count = Annotated[Range, within(1, 1000)]
 
 
 class AlignmentParams(Params):
@@ -19,7 +21,7 @@ class AlignmentParams(Params):
     model: Literal["off", "translation", "affine", "homography"] = "affine"
     """The most general motion that may be estimated; "off" takes the pair as it is."""
     max_shift: PositiveFloat = 96.0
-    """Pixels by which the farthest corner may lie away from its place in the reference: 30 px and 5 degrees
+    """Pixels by which the farthest corner may be away from its position in the reference: 30 px and 5 degrees
     together move a corner of 512 px by 74. Large photographs that may be turned need more."""
     max_residual: PositiveFloat = 1.0
     """Pixels of remaining misalignment above which an alignment has failed."""
@@ -28,17 +30,136 @@ class AlignmentParams(Params):
 
 
 class SplitParams(Params):
-    """How raw items are shared out when no split list says it."""
+    """How raw items are divided into splits when there is no split list."""
 
     train_fraction: Fraction = 0.7
     """The rest is the test split (paper: 70/30)."""
     val_fraction: Fraction = 0.1
-    """Share of the training items kept to choose checkpoints and thresholds by."""
+    """Fraction of the training items kept to choose checkpoints and thresholds by."""
     seed: Seed = 0
 
 
-class PkuPcbParams(Params):
+class DatasetBase(Params):
+    """Facts of a dataset that other parts ask for without knowing which dataset it is.
+
+    Besides these, every dataset has ``raw``: its raw material, a folder or an archive.
+    """
+
+    group_title: ClassVar[str] = "group"
+    """What the manifest's column ``group`` holds, in the singular."""
+    subset_title: ClassVar[str] = "product group"
+    """What the manifest's column ``subset`` holds, in the singular."""
+    is_cut: ClassVar[bool] = False
+    """Whether samples and references are windows of photographs instead of whole ones."""
+
+    @property
+    def title(self) -> str:
+        """The title for readers; "" where it is the dataset's name in params.yaml."""
+        return ""
+
+    @property
+    def published(self) -> str | None:
+        """The paper's table to compare with, by its file in ``cadnet/reporting/published``."""
+        return None
+
+    @property
+    def defect_kind(self) -> str:
+        """The subset of its kind that it is, by the defects in it; "" where there are no subsets."""
+        return ""
+
+    @property
+    def product_alignment(self) -> AlignmentParams | None:
+        """How a product trained on it aligns images; None where they are aligned when taken."""
+        return None
+
+
+class LineParams(Params):
+    """Line defects (paper Table 1). Widths are pixels on a 512 px screen and scale with the size."""
+
+    areas: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1, 2, 3, 4)
+    width: Annotated[Range, within(1, 512)] = Range(low=3, high=33, step=3)
+    opacity: Opacity = Range(low=0.1, high=1.0, step=0.1)
+
+
+class AbptParams(Params):
+    """Abnormal points (paper Table 1): clusters of edge points of a thresholded clean screen."""
+
+    grey_threshold: GreyLevels = Range(low=50, high=200, step=10)
+    clusters: Count = Range(low=8, high=24, step=1)
+    """K of K-means over the edge points."""
+    defects: Count = Range(low=1, high=6, step=1)
+    """Number of the clusters that become defects."""
+    points: Count = Range(low=1, high=12, step=1)
+    """Dots of one defect, taken from its cluster."""
+    diameter: PositiveFloat = 8.0
+    """Pixels of a dot at scale 1 on a 512 px screen."""
+    scale: Annotated[Range, within(0.01, 100)] = Range(low=0.5, high=2.0, step=0.25)
+    opacity: Opacity = Range(low=0.1, high=1.0, step=0.1)
+
+
+class ScreenParams(Params):
+    """The screen's overall change sigma of Eq. 1 (paper Table 1)."""
+
+    brightness: Annotated[Range, within(-255, 255)] = Range(low=1, high=6, step=1)
+    contrast: Annotated[Range, within(0, 10)] = Range(low=0.5, high=1.5, step=0.1)
+    iso_noise: Annotated[Range, within(0, 10)] = Range(low=0.1, high=1.0, step=0.1)
+    rgb_deviation: GreyLevels = Range(low=3, high=33, step=3)
+    noise_sigma: PositiveFloat = 20.0
+    """Standard deviation in grey levels of ISO noise at 100 %."""
+    probability: Fraction = 0.5
+    """Chance of each of the four effects on one sample."""
+
+
+class SynLCDParams(DatasetBase):
+    """The synthetic LCD dataset: its subset, size and difficulty."""
+
+    group_title = "display pattern"
+    subset_title = "subset"
+
+    preparer: Literal["synlcd"] = "synlcd"
+    subset: Literal["line", "abpt", "mixed"] = "mixed"
+    size: Annotated[int, Field(ge=32, le=4096)] = 512
+    defective_per_pattern: Annotated[int, Field(ge=0)] = 300
+    clean_per_pattern: Annotated[int, Field(ge=0)] = 300
+    patterns: str = "data/synlcd/patterns"
+    split_list: str = "splits/synlcd.csv"
+    seed: Annotated[int, Field(ge=0)] = 0
+    blur: PositiveFloat = 0.8
+    """Gaussian blur of defect edges: standard deviation in pixels on a 512 px screen."""
+    min_change: Annotated[int, Field(ge=1, le=64)] = 3
+    """Grey levels by which a pixel must differ from the clean screen to be a defect (before screen
+    effects)."""
+    line: LineParams = LineParams()
+    abpt: AbptParams = AbptParams()
+    screen: ScreenParams = ScreenParams()
+
+    @property
+    def title(self) -> str:
+        """With the subset."""
+        return f"SynLCD, {self.subset} defects"
+
+    @property
+    def published(self) -> str | None:
+        """The paper's table of SynLCD, which has mixed defects."""
+        return "table3_synlcd" if self.subset == "mixed" else None
+
+    @property
+    def raw(self) -> str:
+        """Folder of the clean patterns."""
+        return self.patterns
+
+    @property
+    def defect_kind(self) -> str:
+        """The subset."""
+        return self.subset
+
+
+class PkuPcbParams(DatasetBase):
     """PKU-Market-PCB: windows around the defects of 1,386 photographs of ten boards."""
+
+    group_title = "photograph"
+    subset_title = "board"
+    is_cut = True
 
     preparer: Literal["pku_pcb"]
     raw: str = "data/pku_pcb"
@@ -59,22 +180,45 @@ class PkuPcbParams(Params):
     """csv photograph,split; null draws a split by ``split``."""
     split: SplitParams = SplitParams()
     seed: Seed = 0
-    """Decides where windows lie."""
+    """Decides the positions of windows."""
     alignment: AlignmentParams = AlignmentParams(model="off")
 
+    @property
+    def title(self) -> str:
+        """The set's own name."""
+        return "PKU-Market-PCB"
 
-class MvtecAdParams(Params):
+    @property
+    def published(self) -> str:
+        """The paper's table."""
+        return "table4_pcb"
+
+
+class MvtecAdParams(DatasetBase):
     """MVTec AD: pooled and split anew, the class of a defect being its category (paper, MvTec-AD)."""
+
+    group_title = "photograph"
+    subset_title = "category"
 
     preparer: Literal["mvtec_ad"]
     raw: str = "data/mvtec_ad"
     """Folder of the categories, or the archive of it."""
     categories: tuple[Name, ...] | None = None
-    """Categories to use; null takes those that are there."""
+    """Categories to use; null takes those that exist."""
     size: Side = 512
     """Side in pixels at which images are stored."""
     split: SplitParams = SplitParams()
     alignment: AlignmentParams = AlignmentParams(model="off")
+
+    @property
+    def title(self) -> str:
+        """The set's own name."""
+        return "MVTec AD"
+
+    @property
+    def published(self) -> str:
+        """The paper's table."""
+        return "table5_mvtec"
 
 
 class PairsSplitParams(SplitParams):
@@ -83,8 +227,10 @@ class PairsSplitParams(SplitParams):
     val_fraction: Fraction = 0.2
 
 
-class PairsParams(Params):
+class PairsParams(DatasetBase):
     """A product of your own: photographs, references and masks as its product.yaml describes them."""
+
+    is_cut = True
 
     preparer: Literal["pairs"]
     raw: str
@@ -94,7 +240,7 @@ class PairsParams(Params):
     scale: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Photographs are reduced by this factor before they are cut into tiles."""
     overlap: Annotated[float, Field(ge=0, le=0.75)] = 0.125
-    """Share of a tile that its neighbour covers too."""
+    """Fraction of a tile that its neighbour covers too."""
     clean_tiles_per_image: Annotated[int, Field(ge=0)] | None = None
     """Tiles without a defect that a training photograph gives at most; null keeps all, as val and test do."""
     split_list: str | None = None
@@ -102,10 +248,18 @@ class PairsParams(Params):
     split: PairsSplitParams = PairsSplitParams()
     alignment: AlignmentParams = AlignmentParams()
 
+    @property
+    def product_alignment(self) -> AlignmentParams:
+        """As its photographs are aligned."""
+        return self.alignment
+
 
 DatasetParams = Annotated[
     SynLCDParams | PkuPcbParams | MvtecAdParams | PairsParams, Field(discriminator="preparer")
 ]
-"""Any dataset of ``params.yaml``, told apart by its ``preparer``."""
+"""Any dataset of ``params.yaml``, distinguished by its ``preparer``."""
 
-PREPARERS = ("synlcd", "pku_pcb", "mvtec_ad", "pairs")
+PREPARERS = tuple(
+    get_args(kind.model_fields["preparer"].annotation)[0] for kind in get_args(get_args(DatasetParams)[0])
+)
+"""Values of ``preparer``."""

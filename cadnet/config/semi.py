@@ -9,8 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from cadnet.config.base import Fraction, Name, Params, Positive
-from cadnet.config.datasets import DatasetParams, Seed
-from cadnet.config.synlcd import SynLCDParams
+from cadnet.config.datasets import DatasetParams, Seed, SynLCDParams
 
 NameOrNone = Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9_.-]*)?$")]
 """A name, or "" where the grid is off."""

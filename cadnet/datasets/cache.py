@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cadnet.datasets.manifest import DatasetError, PreparedDataset
-from cadnet.files import atomic_directory, value_digest, write_json
+from cadnet.files import CHECKSUMS, atomic_directory, file_digest, value_digest, write_json
 from cadnet.images import ImageError, read_image, read_mask
 from cadnet.types import IGNORE_INDEX
 from cadnet.writing.progress import open_progress
@@ -22,9 +22,9 @@ _ARRAYS = ("images", "masks", "references", "reference_index")
 class DecodedSplit:
     """Read-only arrays of one split, row i being row i of ``rows``.
 
-    ``images`` uint8 (N, 3, H, W) RGB; ``masks`` uint8 (N, H, W), 255 where there is
-    no mask; ``references`` uint8 (R, 3, H, W), each
-    clean image once; ``reference_index`` int64 (N,), the row of ``references`` that belongs to each image.
+    ``images`` uint8 (N, 3, H, W) RGB; ``masks`` uint8 (N, H, W), 255 where there is no mask; ``references``
+    uint8 (R, 3, H, W), each clean image once; ``reference_index`` int64 (N,), the row of ``references`` that
+    belongs to each image.
     """
 
     images: np.ndarray
@@ -40,7 +40,8 @@ def decode_split(
     """Decode ``split`` into ``cache`` (once per state of the data) and map it.
 
     Raises:
-        DatasetError: files that cannot be decoded or differ in size, all listed together.
+        DatasetError: files that cannot be decoded, differ in size or are not as ``checksums.csv`` records
+            them, all listed together.
     """
     rows = dataset.split(split)
     folder = Path(cache) / f"{dataset.name}-{split}-{value_digest(dataset.digest, split)[:16]}"
@@ -65,6 +66,8 @@ def _decode(dataset: PreparedDataset, rows: pd.DataFrame, folder: Path, title: s
     def load(job: tuple[str, int, str]) -> str | None:
         kind, index, name = job
         try:
+            if name in dataset.checksums and file_digest(dataset.root / name) != dataset.checksums[name]:
+                return f"{dataset.root / name} is not as {CHECKSUMS} records it; prepare the dataset again"
             if not name:
                 pixels = np.full((height, width), IGNORE_INDEX, np.uint8)
             elif kind == "masks":

@@ -38,7 +38,7 @@ class DevicePairs:
     def plain(self, index: Tensor) -> PairBatch:
         """Return the whole, unaugmented pairs of int64 ``index`` (B,).
 
-        On the CPU a reference that serves the whole batch is there once (stride 0): write into no reference.
+        On the CPU a reference that serves the whole batch is stored once (stride 0): write into no reference.
         """
         index = index.to(self.device)
         image = _normalised(self.images, index)
@@ -65,16 +65,16 @@ def _normalised(source: Tensor, rows: Tensor) -> Tensor:
     wanted = rows.tolist()
     if len(wanted) > 1 and len(set(wanted)) == 1:
         return _normalised(source, rows[:1]).expand(len(wanted), -1, -1, -1)
-    # Image by image in its final place: memory in between of a batch's size costs more than the arithmetic.
+    # Image by image in its final position: an intermediate of a batch's size costs more than the arithmetic.
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
     result = torch.empty((len(wanted), *source.shape[1:]))
-    places: dict[int, int] = {}
-    for place, row in enumerate(wanted):
-        first = places.setdefault(row, place)
-        if first < place:
-            result[place] = result[first]
+    positions: dict[int, int] = {}
+    for position, row in enumerate(wanted):
+        first = positions.setdefault(row, position)
+        if first < position:
+            result[position] = result[first]
         else:
-            torch.sub(source[row], mean, out=result[place]).div_(std)
+            torch.sub(source[row], mean, out=result[position]).div_(std)
     return result
 
 
@@ -152,9 +152,9 @@ class TrainBatches:
         geometry = self.augmentation.draw(count, *self.pairs.size, generator)
         # One copy an epoch instead of five a step keeps the device free of host waits.
         plan = torch.stack([order, *geometry]).to(self.pairs.device)  # (5, count)
-        share = self.batch_size // self.world_size
-        for start in range(self.rank * share, count, self.batch_size):
-            index, *placed = plan[:, start : start + share]
+        part = self.batch_size // self.world_size
+        for start in range(self.rank * part, count, self.batch_size):
+            index, *placed = plan[:, start : start + part]
             photometry = torch.Generator().manual_seed((self.seed * 1_000_003 + self.epoch) * 1_009 + start)
             yield self.pairs.augmented(index, Geometry(*placed), self.augmentation, photometry)
 

@@ -1,7 +1,7 @@
-"""Label lists: which training samples are labelled from which share on, and which are seen without labels.
+"""Label lists: which training samples are labelled from which fraction on, and which are seen without labels.
 
-A list is a csv ``sample_id,use``. ``use`` is the smallest share at which the sample is labelled, such as
-0.05, or "unlabelled"; so the labelled samples of a smaller share are among those of every larger one, and
+A list is a csv ``sample_id,use``. ``use`` is the smallest fraction at which the sample is labelled, such as
+0.05, or "unlabelled"; so the labelled samples of a smaller fraction are among those of every larger one, and
 none of them is unlabelled. Samples that are not named are not used. Lines that start with # are notes.
 """
 
@@ -20,7 +20,7 @@ from cadnet.datasets.manifest import DatasetError
 from cadnet.types import UNLABELLED
 
 COLUMNS = ("sample_id", "use")
-CURE = "draw it again with `python -m pipelines.labels --replace`"
+FIX = "draw it again with `python -m pipelines.labels --replace`"
 
 ROUNDING = 1e-9
 """Undoes floating point, as in 0.15 * 10 = 1.4999..."""
@@ -35,23 +35,23 @@ class LabelList:
 
     @property
     def fractions(self) -> tuple[float, ...]:
-        """The labelled shares that the list was drawn for, ascending."""
+        """The labelled fractions that the list was drawn for, ascending."""
         return tuple(sorted({float(use) for use in self.uses.values() if use != UNLABELLED}))
 
     @property
     def unlabelled(self) -> tuple[str, ...]:
-        """The samples that are seen without labels, the same at every share."""
+        """The samples that are seen without labels, the same at every fraction."""
         return tuple(sample for sample, use in self.uses.items() if use == UNLABELLED)
 
     def labelled(self, fraction: float) -> tuple[str, ...]:
-        """Return the samples that are labelled at the share ``fraction``, in (0, 1].
+        """Return the samples that are labelled at the labelled fraction ``fraction``, in (0, 1].
 
         Raises:
             DatasetError: the list was not drawn for it.
         """
         if fraction not in self.fractions:
             drawn = ", ".join(map(str, self.fractions))
-            raise DatasetError(f"label list {self.path} was drawn for {drawn} and not for {fraction}; {CURE}")
+            raise DatasetError(f"label list {self.path} was drawn for {drawn} and not for {fraction}; {FIX}")
         return tuple(
             sample for sample, use in self.uses.items() if use != UNLABELLED and float(use) <= fraction
         )
@@ -81,15 +81,15 @@ def read_label_list(path: Path | str) -> LabelList:
                 break
         elif len(row) != 2 or not row[0] or row[0] in uses or not _is_use(row[1]):
             raise DatasetError(
-                f"label list {path}, line {number}: {line!r}; it must name a sample once, with the share, "
-                f"above 0 and at most 1, from which it is labelled, or with {UNLABELLED}; {CURE}"
+                f"label list {path}, line {number}: {line!r}; it must name a sample once, with the fraction, "
+                f"above 0 and at most 1, from which it is labelled, or with {UNLABELLED}; {FIX}"
             )
         else:
             uses[row[0]] = row[1]
     if header != list(COLUMNS):
-        raise DatasetError(f"label list {path} must start with the line {','.join(COLUMNS)}; {CURE}")
+        raise DatasetError(f"label list {path} must start with the line {','.join(COLUMNS)}; {FIX}")
     if set(uses.values()) <= {UNLABELLED}:
-        raise DatasetError(f"label list {path} has no labelled sample; {CURE}")
+        raise DatasetError(f"label list {path} has no labelled sample; {FIX}")
     return LabelList(path, uses)
 
 
@@ -111,7 +111,7 @@ def rows_of(samples: Sequence[str], rows: pd.DataFrame) -> tuple[int, ...]:
     if foreign:
         shown = ", ".join(foreign[:5]) + (f" and {len(foreign) - 5} more" if len(foreign) > 5 else "")
         raise DatasetError(
-            f"the label list names samples that are not in the dataset's train split: {shown}; {CURE}"
+            f"the label list names samples that are not in the dataset's train split: {shown}; {FIX}"
         )
     numbers = {sample: number for number, sample in enumerate(rows["sample_id"])}
     return tuple(numbers[sample] for sample in samples)
@@ -120,25 +120,25 @@ def rows_of(samples: Sequence[str], rows: pd.DataFrame) -> tuple[int, ...]:
 def draw_label_list(
     manifest_rows: pd.DataFrame, fractions: Sequence[float], unlabelled: float, seed: int
 ) -> pd.DataFrame:
-    """Draw which training samples are labelled at which share, and which are seen without labels.
+    """Draw which training samples are labelled at which fraction, and which are seen without labels.
 
-    Every group (display pattern) gives the same share, its defective and its clean samples in proportion.
+    Every group (display pattern) gives the same fraction, its defective and its clean samples in proportion.
     The labelled are taken from the front of an order and the unlabelled from its end. The order depends on
     the seed and the sample's id alone.
 
     Args:
         manifest_rows: a manifest's rows; only those of the split "train" are drawn from.
-        fractions: labelled shares of the training samples, in (0, 1], ascending.
-        unlabelled: share of the training samples without labels; it and the largest of ``fractions`` are at
-            most 1 together.
+        fractions: labelled fractions of the training samples, in (0, 1], ascending.
+        unlabelled: fraction of the training samples without labels; with the largest of ``fractions`` at most
+            1 together.
         seed: decides which samples are taken.
 
     Returns:
-        The columns ``sample_id, use``, in the order of the manifest. Every share is right to within one
+        The columns ``sample_id, use``, in the order of the manifest. Every fraction is right to within one
         sample in each group, and among its defective and its clean samples.
 
     Raises:
-        DatasetError: there are no training samples, or so few that a share adds none of them.
+        DatasetError: there are no training samples, or so few that a fraction adds none of them.
     """
     train = manifest_rows[manifest_rows["split"] == "train"]
     uses: dict[str, str] = {}
@@ -149,8 +149,8 @@ def draw_label_list(
     idle = [use for use in wanted if use not in given]
     if idle:
         raise DatasetError(
-            f"the shares {', '.join(idle)} add none of {len(train)} training samples; choose larger shares "
-            "that lie further apart"
+            f"the fractions {', '.join(idle)} add none of {len(train)} training samples; choose larger ones "
+            "that are further apart"
         )
     samples = [sample for sample in train["sample_id"] if sample in uses]
     return pd.DataFrame({"sample_id": samples, "use": [uses[sample] for sample in samples]})
@@ -172,7 +172,7 @@ def _draw_group(
     uses: dict[str, str] = {}
     taken = (0, 0)
     for fraction in fractions:
-        # Cumulative and rounded anew for each share, so that errors do not add up.
+        # Cumulative and rounded anew for each fraction, so that errors do not add up.
         upto = _quotas(_rounded(fraction * sum(sizes)), sizes)
         for half, start, end in zip(halves, taken, upto, strict=True):
             uses |= dict.fromkeys(half[start:end], str(float(fraction)))
@@ -185,7 +185,7 @@ def _draw_group(
 
 
 def _quotas(total: int, sizes: tuple[int, int], free: tuple[int, int] | None = None) -> tuple[int, int]:
-    """Share out ``total`` in proportion to two sizes, neither part above what is ``free`` of it.
+    """Divide ``total`` in proportion to two sizes, neither part above what is ``free`` of it.
 
     Without ``free`` a larger total takes no less of either part.
     """

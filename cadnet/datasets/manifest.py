@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cadnet.files import read_json, tree_digest, value_digest
+from cadnet.files import file_digest, read_checksums, read_json, value_digest
 from cadnet.types import MANIFEST_COLUMNS, SPLITS, UNLABELLED
 
 MERGED_CLASS = "defect"
@@ -16,7 +16,7 @@ MERGED_CLASS = "defect"
 
 
 class DatasetError(ValueError):
-    """A prepared dataset is unusable; the message names the file, the rows and the cure."""
+    """A prepared dataset is unusable; the message names the file, the rows and the fix."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,25 @@ class PreparedDataset:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over the description, the table and the bytes of every file it names."""
-        files = [self.root / name for name in ("manifest.csv", "dataset.json", *file_names(self.manifest))]
-        digest = tree_digest(files, self.root)
+        """SHA-256 over the names and digests of the description, the table and every file it names.
+
+        Digests of images and masks are those that ``checksums.csv`` records, so that they are not read again
+        in every process; files that it does not list are read. That the files still are as recorded is
+        verified by the stage ``validate`` and by :func:`cadnet.datasets.cache.decode_split`.
+
+        Raises:
+            ValueError: ``checksums.csv`` is damaged.
+        """
+        tables = {name: file_digest(self.root / name) for name in ("manifest.csv", "dataset.json")}
+        recorded = {name: self.checksums.get(name) for name in file_names(self.manifest)}
+        files = {name: known or file_digest(self.root / name) for name, known in recorded.items()}
+        digest = value_digest(sorted((files | tables).items()))
         return value_digest(digest, MERGED_CLASS) if self.merged else digest
+
+    @cached_property
+    def checksums(self) -> dict[str, str]:
+        """Path -> SHA-256 as ``checksums.csv`` records it; {} for a dataset without one."""
+        return read_checksums(self.root)
 
 
 def open_dataset(root: Path | str) -> PreparedDataset:
@@ -126,7 +141,7 @@ def _check_table(manifest: pd.DataFrame, classes: tuple[str, ...], root: Path) -
     splits_of_group = manifest.groupby("group")["split"].nunique()
     straddling = splits_of_group[splits_of_group > 1].index.tolist()
     if straddling:
-        raise DatasetError(f"{table}: groups {straddling[:10]} lie in several splits; a group belongs to one")
+        raise DatasetError(f"{table}: groups {straddling[:10]} are in several splits; a group belongs to one")
 
 
 def _check_files(manifest: pd.DataFrame, root: Path) -> None:

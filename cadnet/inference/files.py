@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from cadnet.preparers.pairs.pictures import SUFFIXES
+from cadnet.images import SUFFIXES
 
 RESULT_FILES = ("mask.png", "probability.png", "overlay.png", "result.json")
 """Files of each image's folder."""

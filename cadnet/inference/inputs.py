@@ -9,12 +9,11 @@ import numpy as np
 
 from cadnet.alignment import align, estimate_alignment
 from cadnet.config import AlignmentParams
+from cadnet.images.tiles import Mosaic, Position, Tiling, cut, padded, plan_tiles
 from cadnet.inference.network import ReferenceTile
 from cadnet.inference.prediction import Placed, PredictionError
 from cadnet.inference.references import Chosen
-from cadnet.inference.tiling import Mosaic, Place, Tiling, cut, plan_tiles
 from cadnet.models.mit import MIN_SIZE
-from cadnet.preparers.pairs.tiles import padded
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,14 +34,14 @@ class PairInput:
     matrix: np.ndarray | None
     placed: Placed | None
 
-    def image_tile(self, place: Place) -> np.ndarray:
-        """Return the tile (h, w, 3) of the image at ``place``."""
-        return cut(self.work, place, self.tiling.tile)
+    def image_tile(self, position: Position) -> np.ndarray:
+        """Return the tile (h, w, 3) of the image at ``position``."""
+        return cut(self.work, position, self.tiling.tile)
 
-    def reference_tile(self, place: Place) -> ReferenceTile:
-        """Return the tile of the reference at ``place``."""
+    def reference_tile(self, position: Position) -> ReferenceTile:
+        """Return the tile of the reference at ``position``."""
         assert self.reference is not None and self.chosen is not None
-        return ReferenceTile(self.chosen.key, place, cut(self.reference, place, self.tiling.tile))
+        return ReferenceTile(self.chosen.key, position, cut(self.reference, position, self.tiling.tile))
 
     def mosaic(self, classes: int) -> Mosaic:
         """Return an empty mosaic for the results of the tiles."""

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from cadnet.datasets.augment import normalise
+from cadnet.images.tiles import Position
 from cadnet.inference.caching import ByteCache
 from cadnet.inference.prediction import PredictionError
-from cadnet.inference.tiling import Place
 from cadnet.types import SegOutput
 
 Features = tuple[Tensor, ...]
@@ -22,7 +22,7 @@ class ReferenceTile(NamedTuple):
     """A tile of a reference: ``key`` names the whole reference, ``pixels`` are uint8 (h, w, 3)."""
 
     key: str
-    place: Place
+    position: Position
     pixels: np.ndarray
 
 
@@ -104,7 +104,7 @@ class PairNetwork:
 
     def _features(self, tiles: Sequence[ReferenceTile]) -> Features:
         """Encoded references: of batch 1 when one serves all tiles, else one for each."""
-        wanted = {(tile.key, tile.place, tile.pixels.shape): tile for tile in tiles}
+        wanted = {(tile.key, tile.position, tile.pixels.shape): tile for tile in tiles}
         known: dict[tuple[object, ...], Features] = {}
         missing = []
         for identity, tile in wanted.items():
@@ -124,7 +124,7 @@ class PairNetwork:
                 known[identity] = features
         if len(wanted) == 1:
             return next(iter(known.values()))
-        rows = [known[tile.key, tile.place, tile.pixels.shape] for tile in tiles]
+        rows = [known[tile.key, tile.position, tile.pixels.shape] for tile in tiles]
         return tuple(torch.cat(level) for level in zip(*rows, strict=True))
 
     def _batch(self, pictures: Sequence[np.ndarray]) -> Tensor:

@@ -14,10 +14,10 @@ import numpy as np
 
 from cadnet.files import atomic_path, write_json
 from cadnet.images import write_png
+from cadnet.images.labels import palette
 from cadnet.inference.files import RESULT_FILES, TABLES, ImageFile
 from cadnet.inference.prediction import Defect, Prediction
 from cadnet.inference.predictor import Predictor
-from cadnet.preparers.palette import palette
 
 Colour = tuple[int, int, int]
 

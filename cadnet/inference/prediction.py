@@ -39,7 +39,7 @@ class Compared(NamedTuple):
     """The reference an image was compared with.
 
     ``name``: of the product's reference, or "given" for one that was handed over; ``sha256``: of its file,
-    or of its pixels; ``difference``: grey levels as :func:`cadnet.inference.references.difference` measures
+    or of its pixels; ``difference``: grey levels as :func:`cadnet.images.matching.difference` measures
     them, None where the caller chose.
     """
 

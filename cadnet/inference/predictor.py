@@ -108,7 +108,7 @@ class Predictor:
     def try_many(
         self, images: Iterable[Picture], reference: np.ndarray | str | None = None
     ) -> Iterator[Prediction | Failure]:
-        """As :meth:`predict_many`, but an image that fails gives a :class:`Failure` in its place.
+        """As :meth:`predict_many`, but an image that fails gives a :class:`Failure` instead.
 
         Raises:
             PredictionError: no such reference.
@@ -129,7 +129,7 @@ class Predictor:
                     yield from self._flushed(waiting)
                     tiles = 0
                 shape = entry[0].tiling.tile
-                tiles += len(entry[0].tiling.places)
+                tiles += len(entry[0].tiling.positions)
             waiting.append(entry)
             del entry
             if max(tiles, len(waiting)) >= self.batch_size:
@@ -154,7 +154,7 @@ class Predictor:
         inputs = [entry[0] for entry in waiting if not isinstance(entry, Failure)]
         started = time.perf_counter()
         maps = self._maps(inputs)
-        seconds = (time.perf_counter() - started) / max(1, sum(len(pair.tiling.places) for pair in inputs))
+        seconds = (time.perf_counter() - started) / max(1, sum(len(pair.tiling.positions) for pair in inputs))
         del inputs
         while waiting:
             entry = waiting.pop(0)
@@ -162,21 +162,21 @@ class Predictor:
                 yield entry
                 continue
             pair, before = entry
-            yield self._finished(pair, maps.pop(0), before + seconds * len(pair.tiling.places))
+            yield self._finished(pair, maps.pop(0), before + seconds * len(pair.tiling.positions))
 
     def _maps(self, inputs: Sequence[PairInput]) -> list[np.ndarray]:
         """Return the probabilities (K, h, w) of every input."""
         mosaics = [pair.mosaic(self._network.classes) for pair in inputs]
-        work = [(slot, place) for slot, pair in enumerate(inputs) for place in pair.tiling.places]
+        work = [(slot, position) for slot, pair in enumerate(inputs) for position in pair.tiling.positions]
         for start in range(0, len(work), self.batch_size):
             batch = work[start : start + self.batch_size]
-            images = [inputs[slot].image_tile(place) for slot, place in batch]
+            images = [inputs[slot].image_tile(position) for slot, position in batch]
             references = None
             if self._network.compares:
-                references = [inputs[slot].reference_tile(place) for slot, place in batch]
+                references = [inputs[slot].reference_tile(position) for slot, position in batch]
             results = self._network.probabilities(images, references)
-            for (slot, place), result in zip(batch, results, strict=True):
-                mosaics[slot].add(place, result)
+            for (slot, position), result in zip(batch, results, strict=True):
+                mosaics[slot].add(position, result)
         return [mosaic.maps for mosaic in mosaics]
 
     def _finished(self, pair: PairInput, maps: np.ndarray, seconds: float) -> Prediction | Failure:

@@ -21,9 +21,9 @@ from cadnet.config import AlignmentParams, Params
 from cadnet.config.base import Name, Positive
 from cadnet.files import atomic_directory, file_digest, read_json, write_json, write_text
 from cadnet.images import read_image, write_png
+from cadnet.images.files import is_safe
 from cadnet.models.mit import MIN_SIZE
 from cadnet.models.weights import DESCRIPTION_NAME, WEIGHTS_NAME, ModelDescription
-from cadnet.preparers.naming import is_safe
 
 PRODUCT_NAME = "product.json"
 REFERENCES = "references"

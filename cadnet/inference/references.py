@@ -1,22 +1,20 @@
-"""Which clean reference an image is compared with."""
+"""Choosing the clean reference that an image is compared with."""
 
 from __future__ import annotations
 
 import difflib
 import hashlib
-import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from cadnet.images import read_image
+from cadnet.images.matching import Appearance, appearance, difference
 from cadnet.inference.caching import ByteCache
 from cadnet.inference.prediction import Compared, PredictionError, as_picture
 from cadnet.inference.product import Product, ReferenceFile
-from cadnet.preparers.pairs.references import nearest, signature
 
 GIVEN = "given"
 """Name of a reference that the caller handed over as pixels."""
@@ -26,19 +24,8 @@ by up to 8 from their own pattern and by at least 39 from another one; a transis
 image of another kind of product by 36, a black one by 79."""
 _AMBIGUOUS = (1.5, 1.0)
 """A runner-up is hardly farther than the best within this factor and these grey levels."""
-_SIDE = 64
-"""Pixels of the small copies that are compared, as in :func:`signature`."""
-_BLUR = 1.5
 _KEPT_BYTES = 2**28
 """Decoded references that are kept."""
-
-
-class _Small(NamedTuple):
-    """What is compared of an image: a copy, uint8 (64, 64, 3), the same smoothed, and its signature."""
-
-    copy: np.ndarray
-    colours: np.ndarray
-    structure: np.ndarray
 
 
 class Chosen(NamedTuple):
@@ -48,17 +35,6 @@ class Chosen(NamedTuple):
     key: str
     pixels: np.ndarray
     notes: tuple[str, ...] = ()
-
-
-def difference(image: np.ndarray, reference: np.ndarray) -> float:
-    """Return by how many grey levels two images, uint8 RGB of any size, differ as wholes; 0 is equal.
-
-    On copies of 64 x 64 pixels: the mean absolute difference of the colours, times the distance of the
-    structures (0 equal, 1 unrelated), to which brightness, contrast and small shifts do not count. So another
-    exposure of one product gives little, as does a flat product with a defect; another product gives much.
-    Blank images have no structure and count as unrelated.
-    """
-    return _difference(_small(image), _small(reference))
 
 
 class References:
@@ -105,8 +81,8 @@ class References:
                 than ``MAX_DIFFERENCE``.
         """
         candidates = self._candidates(image, any_size)
-        small = _small(image)
-        measured = [(round(_difference(small, self._small[file.name]), 2), file) for file in candidates]
+        own = appearance(image)
+        measured = [(round(difference(own, self._appearances[file.name]), 2), file) for file in candidates]
         ranked = sorted(measured, key=lambda item: item[0])
         best, file = ranked[0]
         if best > MAX_DIFFERENCE:
@@ -141,9 +117,9 @@ class References:
         return fitting
 
     @cached_property
-    def _small(self) -> dict[str, _Small]:
-        # Not kept: all references at once may be more than fits.
-        return {file.name: _small(read_image(self._path(file))) for file in self._files.values()}
+    def _appearances(self) -> dict[str, Appearance]:
+        # The pixels are not kept: all references at once may be more than fits.
+        return {file.name: appearance(read_image(self._path(file))) for file in self._files.values()}
 
     def _pixels(self, file: ReferenceFile) -> np.ndarray:
         pixels = self._kept.get(file.name, "")
@@ -154,15 +130,3 @@ class References:
 
     def _path(self, file: ReferenceFile) -> str:
         return str(self._product.folder / file.file)
-
-
-def _small(image: np.ndarray) -> _Small:
-    copy = cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-    colours = cv2.GaussianBlur(copy.astype(np.float32), (0, 0), _BLUR, borderType=cv2.BORDER_REPLICATE)
-    return _Small(copy, colours, signature(copy))
-
-
-def _difference(image: _Small, reference: _Small) -> float:
-    levels = float(np.abs(image.colours - reference.colours).mean())
-    unlike = nearest(image.copy, [reference.structure]).distance / math.sqrt(2)
-    return levels * unlike

@@ -8,10 +8,10 @@ import numpy as np
 
 from cadnet.alignment import Alignment, align, estimate_alignment
 from cadnet.config import AlignmentParams
-from cadnet.writing.problems import shown
+from cadnet.writing.units import shown
 
 
-class Placed(NamedTuple):
+class AlignedPair(NamedTuple):
     """``image`` uint8 (H, W, 3) and ``mask`` uint8 (H, W) of the reference's size; manifest ``columns``."""
 
     image: np.ndarray
@@ -19,24 +19,26 @@ class Placed(NamedTuple):
     columns: dict[str, Any]
 
 
-def place(image: np.ndarray, mask: np.ndarray, reference: np.ndarray, params: AlignmentParams) -> Placed:
-    """Align an image and its mask to the reference and resample them.
+def align_pair(
+    image: np.ndarray, mask: np.ndarray, reference: np.ndarray, params: AlignmentParams
+) -> AlignedPair:
+    """Align an image, uint8 RGB (H, W, 3), and its mask, uint8 (H, W), to the reference and resample them.
 
-    When the alignment is not accepted they stay where they are: ``aligned`` is False, and where the
+    When the alignment is not accepted they stay as they are: ``aligned`` is False, and where the
     sizes differ the image is cut, or completed by the reference's pixels with 255 in the mask. With the model
     "off" nothing is done, and there are no columns.
     """
     if params.model == "off":
-        return Placed(image, mask, {})
+        return AlignedPair(image, mask, {})
     found = estimate_alignment(image, reference, params)
     columns = alignment_columns(found)
     if not found.accepted:
         if image.shape == reference.shape:
-            return Placed(image, mask, columns)
+            return AlignedPair(image, mask, columns)
         found = found._replace(matrix=np.eye(3))
     aligned = align(image, mask, reference, found)
     assert aligned.mask is not None
-    return Placed(aligned.image, aligned.mask, columns)
+    return AlignedPair(aligned.image, aligned.mask, columns)
 
 
 def alignment_columns(found: Alignment | None) -> dict[str, Any]:

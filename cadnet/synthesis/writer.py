@@ -16,9 +16,8 @@ from cadnet.files import file_digest
 from cadnet.synthesis.generator import CLASSES, PALETTE, SynLCDGenerator, sample_name
 from cadnet.synthesis.patterns import load_patterns
 from cadnet.writing.dataset import write_dataset
-from cadnet.writing.provenance import code_digest, versions
 from cadnet.writing.splits import read_splits
-from cadnet.writing.units import Output, Plan, PreparationError, Unit, mask_pixels
+from cadnet.writing.units import Output, Plan, PreparationError, Unit, mask_pixels, tools
 
 CHUNK_PIXELS = 8 * 512 * 512
 """Pixels per task: small enough for smooth progress, a quick Ctrl-C and little loss after a kill."""
@@ -103,7 +102,7 @@ def plan_synlcd(params: SynLCDParams) -> Plan:
             "splits": splits,
             "sources": {name: file_digest(Path(params.patterns) / f"{name}.png") for name in splits},
         },
-        tools={"versions": versions(), "code": code_digest(cadnet.synthesis, cadnet.images)},
+        tools=tools(cadnet.synthesis, cadnet.images),
         chunk=min(64, max(1, CHUNK_PIXELS // params.size**2)),
     )
 

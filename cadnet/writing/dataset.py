@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cadnet.files import file_digest, read_json, replace_directory, value_digest, write_json, write_text
+from cadnet.files import (
+    CHECKSUMS,
+    file_digest,
+    read_checksums,
+    read_json,
+    replace_directory,
+    value_digest,
+    write_json,
+    write_text,
+)
 from cadnet.types import MANIFEST_COLUMNS, SPLITS, UNLABELLED
-from cadnet.writing.problems import listed
 from cadnet.writing.progress import open_progress
 from cadnet.writing.staging import Staging, intact
-from cadnet.writing.units import Failed, Finished, Plan, PreparationError
+from cadnet.writing.units import Failed, Finished, Plan, PreparationError, listed
 from cadnet.writing.workers import FULL, render_all
 
-CHECKSUMS, PLAN = "checksums.csv", "plan.json"
-"""SHA-256 of every file of a dataset; and how it was made, which DVC is told to ignore."""
+PLAN = "plan.json"
+"""How a dataset was made; DVC ignores it."""
 LISTED = 20
 """Problems shown in an error's message."""
 
@@ -26,8 +35,8 @@ def write_dataset(plan: Plan, out: Path | str, workers: int = 1, progress: bool 
     """Write ``plan`` into the folder ``out`` as a prepared dataset and return ``out``.
 
     Files collect in a hidden folder beside ``out`` that is renamed at the end. After Ctrl-C, a kill or a full
-    disk the same call goes on where it stopped; finished units are checked by digest. A dataset that is there
-    already with the same plan is checked and kept, one with another is replaced. The bytes do not depend on
+    disk the same call goes on where it stopped; finished units are checked by digest. An existing
+    dataset of the same plan is checked and kept, one of another plan is replaced. The bytes do not depend on
     ``workers``.
 
     Raises:
@@ -112,8 +121,7 @@ def _complete(plan: Plan, out: Path, digest: str) -> bool:
         made = read_json(out / PLAN)
         if made["digest"] != digest or made["checksums"] != file_digest(out / CHECKSUMS):
             return False
-        with (out / CHECKSUMS).open(newline="", encoding="utf-8") as file:
-            return intact(out, {row["path"]: row["sha256"] for row in csv.DictReader(file)})
+        return intact(out, read_checksums(out))
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -153,11 +161,7 @@ def _write_tables(plan: Plan, root: Path, finished: Sequence[Finished]) -> None:
 
 
 def _repeated(values: Sequence[str]) -> list[str]:
-    seen: set[str] = set()
-    twice: set[str] = set()
-    for value in values:
-        (twice if value in seen else seen).add(value)
-    return sorted(twice)
+    return sorted(value for value, count in Counter(values).items() if count > 1)
 
 
 def _csv(rows: Sequence[Mapping[str, Any]], first: Sequence[str]) -> str:

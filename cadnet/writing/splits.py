@@ -1,4 +1,4 @@
-"""Which raw item is train, val or test: split lists, and drawing one."""
+"""The split of each raw item: split lists, and drawing one."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def read_splits(path: Path | str, column: str, allowed: Sequence[str] = SPLITS) 
 
 
 def draw_splits(stratum_of: Mapping[str, str], params: SplitParams) -> dict[str, str]:
-    """Share items out over train, val and test, each stratum in proportion.
+    """Divide items over train, val and test, each stratum in proportion.
 
     ``floor(train_fraction * N)`` items are training material, ``floor(val_fraction * that)`` of them the
-    validation split; what is left is the test split. Strata get their shares by largest remainders. Which
+    validation split; what is left is the test split. Strata get their parts by largest remainders. Which
     items of a stratum are taken depends on the seed and their names alone.
 
     Args:
@@ -61,12 +61,12 @@ def _take(stratum_of: Mapping[str, str], fraction: float, key: str) -> set[str]:
         members.setdefault(stratum, []).append(item)
     # The small addition undoes rounding as in 0.7 * 10 = 6.999...
     wanted = {stratum: fraction * len(items) + 1e-9 for stratum, items in members.items()}
-    shares = {stratum: math.floor(share) for stratum, share in wanted.items()}
-    missing = math.floor(fraction * len(stratum_of) + 1e-9) - sum(shares.values())
-    for stratum in sorted(wanted, key=lambda s: (shares[s] - wanted[s], s))[:missing]:
-        shares[stratum] += 1
+    counts = {stratum: math.floor(count) for stratum, count in wanted.items()}
+    missing = math.floor(fraction * len(stratum_of) + 1e-9) - sum(counts.values())
+    for stratum in sorted(wanted, key=lambda s: (counts[s] - wanted[s], s))[:missing]:
+        counts[stratum] += 1
 
     def draw(item: str) -> str:
         return hashlib.sha256(f"{key}/{item}".encode()).hexdigest()
 
-    return {item for stratum, items in members.items() for item in sorted(items, key=draw)[: shares[stratum]]}
+    return {item for stratum, items in members.items() for item in sorted(items, key=draw)[: counts[stratum]]}

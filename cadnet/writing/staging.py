@@ -18,7 +18,7 @@ JOURNAL = "journal.jsonl"
 
 
 def intact(root: Path, files: Mapping[str, str]) -> bool:
-    """Whether all ``files`` (path below ``root`` -> SHA-256) are there with the bytes that were written."""
+    """Whether all ``files`` (path below ``root`` -> SHA-256) exist with the bytes that were written."""
     try:
         return all(file_digest(root / name) == digest for name, digest in files.items())
     except OSError:

@@ -1,32 +1,81 @@
-"""What a preparer describes and what its parts give: units of work, their renderer, their output."""
+"""What a preparer gives: a plan of units, their renderer and output, digests of sources, problems."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple, Protocol
 
+import cv2
 import numpy as np
 
+from cadnet.files import file_digest, tree_digest
 from cadnet.images import encode_png
+
+LISTED = 100
+"""Problems of raw material named in an error's message."""
 
 
 class PreparationError(ValueError):
-    """A dataset cannot be prepared; the message names the cause and the cure."""
+    """A dataset cannot be prepared; the message names the cause and the fix."""
+
+
+class Problems:
+    """Collects what is wrong with a folder: sentences that name a file, its fault and the fix."""
+
+    def __init__(self, root: Path, what: str = "raw folder") -> None:
+        self._root, self._what = root, what
+        self._found: dict[str, None] = {}
+
+    def add(self, *problems: str) -> None:
+        """Add problems; a repeated one counts once."""
+        self._found.update(dict.fromkeys(problems))
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def raise_all(self) -> None:
+        """Report all problems together.
+
+        Raises:
+            PreparationError: there are some.
+        """
+        if not self._found:
+            return
+        found = list(self._found)
+        count = f"{len(found)} problem{'s' if len(found) > 1 else ''}"
+        raise PreparationError(
+            f"{count} in the {self._what} {self._root}; correct and run again:\n" + listed(found, LISTED)
+        )
+
+
+def listed(problems: Sequence[str], limit: int) -> str:
+    """Return the first ``limit`` problems a line each, and how many more there are."""
+    more = [f"and {len(problems) - limit} more"] if len(problems) > limit else []
+    return "\n".join([*problems[:limit], *more])
+
+
+def shown(names: Iterable[str], limit: int = 5) -> str:
+    """Return a few of ``names``, joined by commas, and how many more there are."""
+    ordered = list(names)
+    more = f" and {len(ordered) - limit} more" if len(ordered) > limit else ""
+    return ", ".join(ordered[:limit]) + more
 
 
 class Unit(NamedTuple):
-    """One piece of work, for example a photograph or a drawn sample; ``payload`` must be picklable."""
+    """One piece of work, for example a photograph or a generated sample; ``payload`` must be picklable."""
 
     unit_id: str
     payload: Any = None
 
 
 class Finished(NamedTuple):
-    """What came of a unit: manifest rows, rows of side tables, and its files with their SHA-256."""
+    """A rendered unit: manifest rows, rows of side tables, and its files with their SHA-256."""
 
     unit_id: str
     rows: list[dict[str, Any]]
@@ -88,7 +137,7 @@ def mask_pixels(mask: np.ndarray, classes: Sequence[str]) -> dict[str, int]:
 def write_file(path: Path, data: bytes) -> str:
     """Write ``data`` so that ``path`` is complete or absent, and return its SHA-256.
 
-    Not synced to the disk one by one, which would cost more than the drawing: the whole folder is synced
+    Not synced to the disk one by one, which would cost more than generating them: the whole folder is synced
     before it gets its final name, and a rerun checks every digest.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -131,3 +180,30 @@ class Plan:
     folders: tuple[str, ...] = ("images", "masks", "references")
     chunk: int = 1
     summarise: Summary = field(default=_no_summary)
+
+
+def tools(*modules: ModuleType, **libraries: str) -> dict[str, Any]:
+    """Return :attr:`Plan.tools`: versions of the libraries that decide pixels, and one digest of the code.
+
+    A dataset made by other code is made again.
+
+    Args:
+        modules: that decide the bytes, of a package with all below it.
+        libraries: versions besides those of OpenCV and numpy.
+    """
+    files: set[Path] = set()
+    for module in modules:
+        file = Path(module.__file__ or "")
+        files |= set(file.parent.rglob("*.py")) if file.name == "__init__.py" else {file}
+    versions = {"opencv": cv2.__version__, "numpy": np.__version__, **libraries}
+    return {"versions": versions, "code": tree_digest(sorted(files), Path(__file__).parents[1])}
+
+
+def source_digests(files: Iterable[Path], root: Path) -> dict[str, str]:
+    """Return path relative to ``root`` -> SHA-256 of each raw file."""
+    ordered = sorted(files)
+    with ThreadPoolExecutor() as pool:
+        digests = pool.map(file_digest, ordered)
+        return {
+            file.relative_to(root).as_posix(): digest for file, digest in zip(ordered, digests, strict=True)
+        }

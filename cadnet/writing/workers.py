@@ -22,31 +22,6 @@ PARENT_SECONDS = 0.5
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-class Worker:
-    """Renders units into the dataset folder ``root``."""
-
-    def __init__(self, renderer: Renderer, root: Path) -> None:
-        self._renderer, self._root = renderer, root
-
-    def work(self, units: Sequence[Unit]) -> list[Finished | Failed]:
-        """Render ``units``; unusable raw material is reported, not raised.
-
-        Raises:
-            OSError: the disk is full.
-        """
-        return [self._one(unit) for unit in units]
-
-    def _one(self, unit: Unit) -> Finished | Failed:
-        output = Output(self._root, unit.unit_id)
-        try:
-            self._renderer.render(unit, output)
-        except (ValueError, OSError) as error:
-            if isinstance(error, OSError) and error.errno in FULL:
-                raise
-            return Failed(unit.unit_id, tuple(str(error).splitlines()))
-        return output.finished
-
-
 def render_all(
     renderer: Renderer, root: Path, units: Sequence[Unit], workers: int, chunk: int
 ) -> Iterator[list[Finished | Failed]]:
@@ -58,9 +33,7 @@ def render_all(
     """
     chunks = [units[i : i + chunk] for i in range(0, len(units), chunk)]
     if workers == 1 or len(chunks) < 2:
-        worker = Worker(renderer, root)
-        for part in chunks:
-            yield worker.work(part)
+        yield from (_render(renderer, root, part) for part in chunks)
         return
     # Spawned, not forked: a fork copies locks that threads of the caller may hold, and the staging's lock.
     others = set(active_children())
@@ -90,17 +63,32 @@ def render_all(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-_worker: Worker | None = None
-"""The worker of a worker process, set by :func:`_start_worker`."""
+def _render(renderer: Renderer, root: Path, units: Sequence[Unit]) -> list[Finished | Failed]:
+    """Render ``units`` into the folder ``root``; unusable raw material is reported, a full disk is raised."""
+    done: list[Finished | Failed] = []
+    for unit in units:
+        output = Output(root, unit.unit_id)
+        try:
+            renderer.render(unit, output)
+            done.append(output.finished)
+        except (ValueError, OSError) as error:
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise
+            done.append(Failed(unit.unit_id, tuple(str(error).splitlines())))
+    return done
+
+
+_job: tuple[Renderer, Path] | None = None
+"""Renderer and folder of a worker process, set by :func:`_start_worker`."""
 
 
 def _start_worker(renderer: Renderer, root: Path, parent: int) -> None:
-    global _worker
+    global _job
     # Ctrl-C reaches the whole group of processes; only the parent answers it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     cv2.setNumThreads(1)
-    _worker = Worker(renderer, root)
+    _job = renderer, root
 
 
 def _end_with(parent: int) -> None:
@@ -111,5 +99,5 @@ def _end_with(parent: int) -> None:
 
 
 def _work(units: Sequence[Unit]) -> list[Finished | Failed]:
-    assert _worker is not None
-    return _worker.work(units)
+    assert _job is not None
+    return _render(*_job, units)

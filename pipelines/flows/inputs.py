@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from cadnet.config import ProjectParams, SynLCDParams, load_params
+from cadnet.config import ProjectParams, load_params
 from pipelines.flows.commands import STOP, StageError
 from pipelines.flows.dag import Changed
 from pipelines.flows.pull import Tell, pull
@@ -127,8 +127,7 @@ def needed_paths(root: Path, tracked: Tracked) -> list[str]:
 
 
 def _raw_path(params: ProjectParams, dataset: str) -> str:
-    settings = params.datasets[dataset]
-    return settings.patterns if isinstance(settings, SynLCDParams) else settings.raw
+    return params.datasets[dataset].raw
 
 
 def _pull_all(root: Path, tracked: Tracked, tell: Tell) -> bool:

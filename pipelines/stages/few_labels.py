@@ -60,7 +60,7 @@ def _text(params: ProjectParams, before: str, after: str) -> tuple[str, ...]:
 
 def _kind(name: str, params: ProjectParams) -> str:
     """The kind of defect that a dataset holds."""
-    return str(getattr(params.datasets[name], "subset", name))
+    return params.datasets[name].defect_kind or name
 
 
 def _combined(params: ProjectParams) -> list[str]:

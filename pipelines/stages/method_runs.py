@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from cadnet.config import DatasetParams, MvtecAdParams, PkuPcbParams, ProjectParams, SynLCDParams
+from cadnet.config import ProjectParams
 from cadnet.datasets.manifest import open_dataset
 from cadnet.evaluation.counts import Counts
 from cadnet.evaluation.result import EvaluationResult
@@ -18,28 +18,6 @@ from cadnet.tracking.trials import TAG_FINGERPRINT
 from pipelines.stages.evaluate import SPLIT, scored_fingerprint
 from pipelines.stages.scoring import read_counts
 from pipelines.trials import TrialName, dataset_folder, tracked
-
-
-def heading(name: str, params: DatasetParams) -> tuple[str, str | None]:
-    """Return the title of a dataset's part of the report, and the paper's table for it."""
-    if isinstance(params, SynLCDParams):
-        return f"SynLCD, {params.subset} defects", "table3_synlcd" if params.subset == "mixed" else None
-    if isinstance(params, PkuPcbParams):
-        return "PKU-Market-PCB", "table4_pcb"
-    if isinstance(params, MvtecAdParams):
-        return "MVTec AD", "table5_mvtec"
-    return name, None
-
-
-def part_titles(params: DatasetParams) -> tuple[str, str]:
-    """Return what a dataset's columns ``group`` and ``subset`` hold, in the singular."""
-    if isinstance(params, SynLCDParams):
-        return "display pattern", "subset"
-    if isinstance(params, PkuPcbParams):
-        return "photograph", "board"
-    if isinstance(params, MvtecAdParams):
-        return "photograph", "category"
-    return "group", "product group"
 
 
 def method_runs(trials: Sequence[TrialName], params: ProjectParams) -> list[MethodRun]:

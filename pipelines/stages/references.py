@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cadnet.config import PairsParams, PkuPcbParams, ProjectParams
+from cadnet.config import ProjectParams
 from cadnet.config.operate import ProductParams
 from cadnet.datasets.manifest import DatasetError, PreparedDataset
+from cadnet.images import SUFFIXES
 
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 MOST_REFERENCES = 500
 """More are windows of photographs, not references of a product."""
 
@@ -23,7 +23,7 @@ def find_references(
     """
     if settings.references is not None:
         folder = Path(settings.references)
-        files = sorted(path for path in folder.glob("*") if path.suffix.lower() in IMAGES)
+        files = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
         if not files:
             raise DatasetError(f"{folder} holds no images; name the folder of the product's clean images")
     else:
@@ -39,7 +39,7 @@ def find_references(
 
 def _require_whole_images(name: str, params: ProjectParams) -> None:
     """The references of a dataset of windows are windows, with which no photograph can be compared."""
-    if isinstance(params.datasets[name], PairsParams | PkuPcbParams):
+    if params.datasets[name].is_cut:
         raise DatasetError(
             f"'{name}' is cut into windows, and so are its references; name a folder of whole clean images "
             "as the product's `references`"

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from cadnet.config import PairsParams, ProjectParams
+from cadnet.config import ProjectParams
 from cadnet.config.operate import ProductParams
 from cadnet.datasets.cache import decode_split
 from cadnet.datasets.manifest import MERGED_CLASS, PreparedDataset, open_dataset
@@ -153,7 +153,7 @@ def _product(
         size=params.train.crop,
         threshold=threshold,
         min_pixels=settings.min_pixels,
-        alignment=data.alignment if isinstance(data, PairsParams) else None,
+        alignment=data.product_alignment,
         metrics={settings.metric: best.value, "test": test_metrics(best.trial)},
         params=_params(best, params),
         card=card,

@@ -23,7 +23,7 @@ from cadnet.types import SPLITS
 from pipelines.stages.command import run_stage
 from pipelines.stages.few_labels import few_labels
 from pipelines.stages.gate_records import gate_records
-from pipelines.stages.method_runs import heading, method_runs, part_titles, scored_counts
+from pipelines.stages.method_runs import method_runs, scored_counts
 from pipelines.stages.report_files import (
     CROSS,
     FEW_LABELS,
@@ -78,28 +78,27 @@ def report(params: ProjectParams) -> None:
 def _dataset_report(name: str, params: ProjectParams) -> DatasetReport:
     dataset = open_dataset(dataset_folder(name))
     enabled = [trial for trial in trials(params) if trial.dataset == name]
-    title, published = heading(name, params.datasets[name])
+    facts = params.datasets[name]
     sizes = {split: int((dataset.manifest["split"] == split).sum()) for split in SPLITS}
     runs = method_runs(enabled, params)
     pictures = sample_pictures(dataset, enabled, params)
-    group_title, subset_title = part_titles(params.datasets[name])
     counts, groups = scored_counts(enabled)
-    comparison = compare_methods(runs, counts, groups, group_title=group_title)
+    comparison = compare_methods(runs, counts, groups, group_title=facts.group_title)
     links = table_links(name)
     if comparison is not None:
         links.append(Link("Differences and intervals (csv)", f"tables/{intervals_name(name)}.csv"))
     return DatasetReport(
-        title=title,
+        title=facts.title or name,
         runs=runs,
-        published=published,
+        published=facts.published,
         differences=_differences(name, params),
         sizes=sizes,
         digest=dataset.digest,
         overlays=pictures.overlays,
         maps=pictures.maps,
         comparison=comparison,
-        group_title=group_title,
-        subset_title=subset_title,
+        group_title=facts.group_title,
+        subset_title=facts.subset_title,
         links=links,
     )
 

@@ -12,7 +12,7 @@ from cadnet.evaluation.counts import Counts
 from cadnet.reporting.comparison import merged_differences
 from cadnet.reporting.data import HERO, CrossTest, MethodRun, Study
 from cadnet.reporting.published import published_ablation
-from pipelines.stages.method_runs import heading, method_runs, scored_counts
+from pipelines.stages.method_runs import method_runs, scored_counts
 from pipelines.trials import TrialName, ablation_trials, cross_trials, dataset_folder, trials
 
 Flags = tuple[bool, bool, bool, bool]
@@ -71,7 +71,7 @@ def studies_of(dataset: str, params: ProjectParams) -> list[Study]:
         "decoder": _decoder,
         "lambda": _weights,
     }
-    title, _published = heading(dataset, params.datasets[dataset])
+    title = params.datasets[dataset].title or dataset
     found = []
     for name, rows in chosen.items():
         if rows:
@@ -127,7 +127,7 @@ def _filled(
     titles = {v.name: v.method.title for v in rows}
     ordered = [trial for name in study.factors for trial in trials if trial.method == name]
     axis = study.axis and (study.axis[0], {titles[name]: value for name, value in study.axis[1].items()})
-    mixed = getattr(params.datasets[ordered[0].dataset], "subset", "") == "mixed"
+    mixed = params.datasets[ordered[0].dataset].defect_kind == "mixed"
     published = None
     if study.name == "ablation" and mixed:
         published = published_ablation({v.flags: titles[v.name] for v in rows})
@@ -190,7 +190,7 @@ def _merged(part: Sequence[tuple[TrialName, MethodRun]]) -> dict[str, Difference
 def _short_names(params: ProjectParams) -> dict[str, str]:
     """The part of SynLCD that each dataset is, or, where that does not tell them apart, its name."""
     names = params.cross.datasets
-    parts = [str(getattr(params.datasets[name], "subset", "")) for name in names]
+    parts = [params.datasets[name].defect_kind for name in names]
     distinct = all(parts) and len(set(parts)) == len(parts)
     return dict(zip(names, parts if distinct else names, strict=True))
 

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cadnet.preparers.naming import safe_name
-from cadnet.writing.problems import listed
-from cadnet.writing.units import PreparationError
+from cadnet.images.files import safe_name
+from cadnet.writing.units import PreparationError, Problems
 
 CATEGORIES = (
     "bottle", "cable", "capsule", "carpet", "grid", "hazelnut", "leather", "metal_nut", "pill", "screw",
@@ -34,12 +33,12 @@ class Photograph:
     @property
     def sample_id(self) -> str:
         """``bottle-good-train-000`` or ``bottle-contamination-000``."""
-        place = f"{GOOD}-{self.part}" if self.defect == GOOD else self.defect
-        return safe_name(f"{self.category}-{place}-{self.image.stem}")
+        kind = f"{GOOD}-{self.part}" if self.defect == GOOD else self.defect
+        return safe_name(f"{self.category}-{kind}-{self.image.stem}")
 
     @property
     def stratum(self) -> str:
-        """What is shared out over the splits in proportion."""
+        """Category and defect, each of which is divided over the splits in proportion."""
         return f"{self.category}/{self.defect}"
 
 
@@ -49,14 +48,14 @@ def find_categories(root: Path, wanted: Sequence[str] | None) -> tuple[str, ...]
     Raises:
         PreparationError: there is none, or one of ``wanted`` is missing.
     """
-    there = sorted(path.parent.parent.name for path in root.glob(f"*/train/{GOOD}") if path.is_dir())
-    ordered = [name for name in CATEGORIES if name in there] + [n for n in there if n not in CATEGORIES]
+    present = sorted(path.parent.parent.name for path in root.glob(f"*/train/{GOOD}") if path.is_dir())
+    ordered = [name for name in CATEGORIES if name in present] + [n for n in present if n not in CATEGORIES]
     if not ordered:
         raise PreparationError(
             f"{root} holds no category of MVTec AD: a folder such as bottle/ with train/good, test/<defect> "
             "and ground_truth/<defect>; unpack the archive there or run `make fetch-data DATASET=mvtec_ad`"
         )
-    missing = sorted(set(wanted or ()) - set(there))
+    missing = sorted(set(wanted or ()) - set(present))
     if missing:
         raise PreparationError(f"{root} lacks the categories {missing}; it has {ordered}")
     return tuple(name for name in ordered if wanted is None or name in wanted)
@@ -70,7 +69,7 @@ def list_photographs(root: Path, categories: Sequence[str]) -> list[Photograph]:
             or without a good one to be the reference; all are listed.
     """
     found: list[Photograph] = []
-    problems: list[str] = []
+    problems = Problems(root)
     for category in categories:
         folder = root / category
         mine = [
@@ -81,20 +80,19 @@ def list_photographs(root: Path, categories: Sequence[str]) -> list[Photograph]:
                 for photograph in _of(folder, "test", defect)
             ),
         ]
-        problems += [
-            f"{item.image} has no mask {item.mask}" for item in mine if item.mask and not item.mask.is_file()
-        ]
+        problems.add(
+            *(f"{i.image} has no mask {i.mask}" for i in mine if i.mask is not None and not i.mask.is_file())
+        )
         masks = {item.mask for item in mine}
         strays = [m for d in _folders(folder / "ground_truth") for m in _images(folder / "ground_truth" / d)]
-        problems += [f"mask {mask} has no image" for mask in strays if mask not in masks]
+        problems.add(*(f"mask {mask} has no image" for mask in strays if mask not in masks))
         if not any(item.defect == GOOD for item in mine):
-            problems.append(f"{folder} has no good image, which is needed as reference")
+            problems.add(f"{folder} has no good image, which is needed as reference")
         found += mine
     times = Counter(item.sample_id for item in found)
     twice = sorted(name for name, number in times.items() if number > 1)
-    problems += [f"{name} is there twice, with two suffixes" for name in twice]
-    if problems:
-        raise PreparationError(f"{len(problems)} problems in {root}:\n" + listed(problems, 20))
+    problems.add(*(f"{name} exists twice, with two suffixes" for name in twice))
+    problems.raise_all()
     return found
 
 

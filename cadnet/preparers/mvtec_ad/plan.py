@@ -15,24 +15,18 @@ import cadnet.alignment
 import cadnet.images
 import cadnet.preparers.aligned
 import cadnet.preparers.mvtec_ad
-import cadnet.preparers.naming
-import cadnet.preparers.resizing
 from cadnet.config import MvtecAdParams
 from cadnet.fetching.unpacking import extracted
 from cadnet.images import ImageError, decode, read_image
-from cadnet.preparers.aligned import failures_note, place
+from cadnet.images.labels import palette
+from cadnet.images.resizing import resize_image, resize_mask
+from cadnet.preparers.aligned import align_pair, failures_note
 from cadnet.preparers.mvtec_ad.layout import CATEGORIES, GOOD, Photograph, find_categories, list_photographs
-from cadnet.preparers.palette import palette
-from cadnet.preparers.resizing import resize_image, resize_mask
 from cadnet.types import SPLITS
-from cadnet.writing.provenance import code_digest, source_digests, versions
 from cadnet.writing.splits import draw_splits
-from cadnet.writing.units import Output, Plan, PreparationError, Unit, mask_pixels
+from cadnet.writing.units import Output, Plan, PreparationError, Unit, mask_pixels, source_digests, tools
 
-_CODE = (
-    cadnet.preparers.mvtec_ad, cadnet.preparers.naming, cadnet.preparers.aligned,
-    cadnet.preparers.resizing, cadnet.alignment, cadnet.images,
-)  # fmt: skip
+_CODE = (cadnet.preparers.mvtec_ad, cadnet.preparers.aligned, cadnet.alignment, cadnet.images)
 """Modules that decide the bytes."""
 RAW_CACHE = Path("cache/raw")
 """Where archives are unpacked."""
@@ -68,7 +62,7 @@ class MvtecRenderer:
         image = read_image(photograph.image)
         mask = self._mask(photograph, image.shape[:2])
         reference = _reference(self._references[photograph.category], size)
-        image, mask, alignment = place(
+        image, mask, alignment = align_pair(
             resize_image(image, size), resize_mask(mask, size), reference, self._params.alignment
         )
         name = photograph.sample_id
@@ -140,7 +134,7 @@ def plan_mvtec_ad(params: MvtecAdParams) -> Plan:
         palette=palette(len(classes)),
         units=tuple(Unit(item.photograph.sample_id, item) for item in items),
         renderer=MvtecRenderer(root, params, classes, {n: p.image for n, p in references.items()}),
-        tools={"versions": versions(), "code": code_digest(*_CODE)},
+        tools=tools(*_CODE),
         description={
             "params": params.model_dump(mode="json", exclude={"raw"}),
             "splits": {item.photograph.sample_id: item.split or "reference" for item in items},
@@ -177,7 +171,7 @@ def _choose_reference(
 
 
 def _notes(photographs: Sequence[Photograph], splits: Mapping[str, str], classes: Sequence[str]) -> list[str]:
-    """What a reader of the dataset must know, the pooled counts beside the paper's."""
+    """Notes for the reader: the pooled counts beside the paper's."""
     test = sum(split == "test" for split in splits.values())
     train = len(splits) - test
     missing = [name for name in CATEGORIES if name not in classes]

@@ -1,78 +1,158 @@
-"""Finding picture files, looking at their headers, and naming samples after them."""
+"""A product folder being read: its photographs, their sizes, the table about them and their groups."""
 
 from __future__ import annotations
 
+import csv
+import io
+import re
 import unicodedata
-import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from PIL import Image
+from cadnet.config import PairsParams
+from cadnet.images import SUFFIXES, ImageError, read_header
+from cadnet.images.files import is_safe, slug
+from cadnet.preparers.pairs.product import Product, inside
+from cadnet.types import SPLITS, UNLABELLED
+from cadnet.writing.units import Problems
 
-from cadnet.images import MAX_PIXELS, ImageError
-from cadnet.preparers.naming import is_safe, slug
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 SIDECARS = (".json", ".xml", ".md", ".csv", ".txt", ".yaml", ".db", ".ini")
-"""Files beside photographs that are not meant to be photographs."""
-_ORIENTATION = 0x0112
+"""Suffixes of files that may be beside photographs."""
+TABLE_FILE = "images.csv"
+COLUMNS = ("image", "group", "reference", "split")
+MAX_TABLE_BYTES = 64 * 2**20
 
 
 class Picture(NamedTuple):
-    """A picture file: ``source`` is its path in the product's folder, ``name`` that below the folder that was
-    asked for, without suffix; both with /, in Unicode's composed form."""
+    """A picture file.
+
+    ``source`` is its path in the product's folder, ``name`` that below the searched folder, without
+    suffix; both with /, in Unicode's composed form.
+    """
 
     path: Path
     source: str
     name: str
 
 
-class Header(NamedTuple):
-    """What a picture's header says.
-
-    ``width`` and ``height`` are those of the picture as shown, ``turned`` says that EXIF turns it by a right
-    angle for that; ``mode`` is Pillow's name of the pixel format.
-    """
+class Size(NamedTuple):
+    """Width and height in pixels as shown; ``turned``: EXIF turns the stored pixels by a right angle."""
 
     width: int
     height: int
     turned: bool
-    mode: str
 
 
-def find_pictures(
-    root: Path, spec: str, suffixes: Iterable[str] = SUFFIXES
-) -> tuple[list[Picture], list[str]]:
-    """Return the pictures that ``spec`` (a folder, file or glob below ``root``) means, in order of their
-    paths.
+class Entry(NamedTuple):
+    """A row; what is not given is empty."""
 
-    The second list holds the files that look as if they were meant but have no known suffix. Hidden files are
-    not looked at.
+    group: str = ""
+    reference: str = ""
+    split: str = ""
+
+
+class Table(NamedTuple):
+    """``entries``: source of a photograph -> its row; ``columns`` that the table has; ``path`` or None."""
+
+    entries: dict[str, Entry]
+    columns: frozenset[str]
+    path: Path | None
+
+    def entry(self, source: str) -> Entry:
+        """Return the row of a photograph, an empty one where it has none."""
+        return self.entries.get(source, Entry())
+
+
+@dataclass(frozen=True)
+class ProductFolder:
+    """A product folder while it is read, with the problems found in it so far.
+
+    ``pictures``: its photographs; ``clean``: its references; ``sizes``: source -> size, of the photographs
+    whose header could be read; ``groups``: source -> group, "" for none; ``others``: files in the images
+    folder that are no pictures.
+    """
+
+    root: Path
+    product: Product
+    params: PairsParams
+    problems: Problems
+    pictures: list[Picture]
+    clean: list[Picture]
+    sizes: dict[str, Size]
+    table: Table
+    groups: dict[str, str]
+    others: list[str]
+
+
+def open_folder(root: Path, product: Product, params: PairsParams) -> ProductFolder:
+    """Find the pictures of a product folder and read its table; what is wrong is in ``problems``."""
+    problems = Problems(root, "product folder")
+
+    def find(spec: str, what: str) -> tuple[list[Picture], list[str]]:
+        try:
+            return find_pictures(root, spec)
+        except FileNotFoundError as error:
+            problems.add(f"{what}: {error}")
+            return [], []
+
+    clean, _ = find(product.references, "references")
+    pictures, others = find(product.images, "images")
+    known = {item.source for item in clean}
+    pictures = [item for item in pictures if item.source not in known and not _is_mask(item, product)]
+    if not pictures:
+        problems.add(f"images {product.images!r} of product.yaml holds no photograph; put some there")
+    sizes = {}
+    for item in pictures:
+        try:
+            header = read_header(item.path)
+            sizes[item.source] = Size(header.width, header.height, header.turned)
+        except ImageError as error:
+            problems.add(str(error))
+    table = read_table(root, product, pictures, problems)
+    groups = {item.source: _group_of(item, product, table, problems) for item in pictures}
+    return ProductFolder(root, product, params, problems, pictures, clean, sizes, table, groups, others)
+
+
+def _is_mask(item: Picture, product: Product) -> bool:
+    """Whether a picture of the images folder is a mask."""
+    labels = product.labels
+    if labels is None or labels.format != "masks":
+        return False
+    if labels.path == product.images:
+        return bool(labels.suffix) and item.name.endswith(labels.suffix)
+    return item.source.startswith(f"{labels.path.rstrip('/')}/")
+
+
+def find_pictures(root: Path, spec: str) -> tuple[list[Picture], list[str]]:
+    """Return the pictures of ``spec``, a folder, file or glob below ``root``, in order of their paths.
+
+    The second list holds the files of other suffixes that are no known sidecars. Hidden files are left out.
 
     Raises:
         FileNotFoundError: ``spec`` has no wildcard and names nothing.
     """
-    place = root / spec
+    target = root / spec
     files: Iterator[Path]
-    if place.is_dir():
-        base, files = place, iter(place.rglob("*"))
-    elif place.is_file():
-        base, files = place.parent, iter([place])
+    if target.is_dir():
+        base, files = target, iter(target.rglob("*"))
+    elif target.is_file():
+        base, files = target.parent, iter([target])
     elif any(sign in spec for sign in "*?["):
         parts = PurePosixPath(spec).parts
         fixed = next(index for index, part in enumerate(parts) if any(sign in part for sign in "*?["))
         base, files = root.joinpath(*parts[:fixed]), root.glob(spec)
     else:
-        raise FileNotFoundError(f"{place} does not exist; make it, or correct {spec!r} in product.yaml")
+        raise FileNotFoundError(f"{target} does not exist; make it, or correct {spec!r} in product.yaml")
     found, others = [], []
     for file in files:
         below = file.relative_to(base)
         if any(part.startswith(".") or part == "__MACOSX" for part in below.parts) or not file.is_file():
             continue
         source = composed(file.relative_to(root).as_posix())
-        if file.suffix.lower() in suffixes:
+        if file.suffix.lower() in SUFFIXES:
             found.append(Picture(file, source, composed(below.with_suffix("").as_posix())))
         elif file.suffix.lower() not in SIDECARS:
             others.append(source)
@@ -80,47 +160,8 @@ def find_pictures(
 
 
 def composed(text: str) -> str:
-    """Return ``text`` in Unicode's composed form; some systems take file names apart."""
+    """Return ``text`` in Unicode's composed form; some systems write file names in the decomposed one."""
     return unicodedata.normalize("NFC", text)
-
-
-def read_header(path: Path) -> Header:
-    """Look at a picture without decoding it.
-
-    Raises:
-        ImageError: it is no picture, or one of more than ``MAX_PIXELS`` pixels.
-    """
-    try:
-        with warnings.catch_warnings():
-            # The limit is ours, below.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
-                (width, height), mode, kind = picture.size, picture.mode, picture.format
-                # Not of more pixels than allowed, because looking for it may decode them.
-                turned = width * height <= MAX_PIXELS and _turned(picture)
-    except Image.DecompressionBombError:
-        width, height, mode, kind, turned = MAX_PIXELS, 2, "", "", False
-    except (OSError, ValueError, SyntaxError) as error:
-        raise ImageError(
-            f"image {path} cannot be decoded (empty, truncated or not an image); replace it"
-        ) from error
-    if width * height > MAX_PIXELS:
-        raise ImageError(f"image {path} has more than {MAX_PIXELS} pixels; cut it into smaller ones")
-    # Pillow gives a TIFF's size as shown, that of the others as stored.
-    if turned and kind != "TIFF":
-        width, height = height, width
-    return Header(width, height, turned, mode)
-
-
-def _turned(picture: Image.Image) -> bool:
-    """Whether EXIF turns the picture by a right angle."""
-    if picture.format == "PNG":
-        # Pillow would decode the whole picture to find the entry behind its pixels.
-        exif = Image.Exif()
-        exif.load(picture.info.get("exif") or b"")
-    else:
-        exif = picture.getexif()
-    return exif.get(_ORIENTATION, 1) in (5, 6, 7, 8)
 
 
 def safe_ids(pictures: Iterable[Picture]) -> dict[str, str]:
@@ -130,9 +171,136 @@ def safe_ids(pictures: Iterable[Picture]) -> dict[str, str]:
     digest of the path.
     """
     plain = {item.source: item.name.replace("/", "-") for item in pictures}
-    # Case must not tell names apart: some file systems do not see it.
+    # Names must differ in more than case: some file systems ignore it.
     often = Counter(name.casefold() for name in plain.values())
     return {
         source: name if often[name.casefold()] == 1 and is_safe(name) else slug(name, source)
         for source, name in plain.items()
     }
+
+
+def read_table(root: Path, product: Product, pictures: Sequence[Picture], problems: Problems) -> Table:
+    """Read the table of a product, if it has one; what is wrong goes into ``problems``."""
+    path = root / (product.table or TABLE_FILE)
+    if not path.is_file():
+        if product.table:
+            problems.add(f"{path} does not exist; correct `table` in product.yaml")
+        return Table({}, frozenset(), None)
+    rows = _read_rows(path, problems)
+    columns = [name.strip() for name in rows[0]] if rows else []
+    if "image" not in columns or not set(columns) <= set(COLUMNS) or len(set(columns)) < len(columns):
+        problems.add(
+            f"{path} has the columns {columns}; it needs image and may have {', '.join(COLUMNS[1:])}, each "
+            "once"
+        )
+        return Table({}, frozenset(), path)
+    finder = PictureFinder(pictures)
+    entries: dict[str, Entry] = {}
+    for number, row in enumerate(rows[1:], start=2):
+        cells = [composed(cell.strip()) for cell in row]
+        if not any(cells):
+            continue
+        where = f"{path}, line {number}"
+        if len(cells) != len(columns):
+            problems.add(f"{where}: {len(cells)} cells instead of {len(columns)}; correct it")
+            continue
+        values = dict(zip(columns, cells, strict=True))
+        source = finder.find(values.pop("image"), where, problems)
+        if source is None:
+            continue
+        if source in entries:
+            problems.add(f"{where}: {source} has a line already; keep one")
+        if values.get("split") and values["split"] not in (*SPLITS, UNLABELLED):
+            problems.add(
+                f"{where}: split {values['split']!r}; choose one of {', '.join((*SPLITS, UNLABELLED))}"
+            )
+            values["split"] = ""
+        entries[source] = Entry(**values)
+    return Table(entries, frozenset(columns), path)
+
+
+class PictureFinder:
+    """Finds photographs by their names in tables and annotation files."""
+
+    def __init__(self, pictures: Sequence[Picture]) -> None:
+        self._sources = {item.source for item in pictures}
+        self._below: dict[str, list[str]] = {}
+        self._names: dict[str, list[str]] = {}
+        for item in pictures:
+            suffix = Path(item.source).suffix
+            self._below.setdefault(item.name + suffix, []).append(item.source)
+            self._names.setdefault(Path(item.source).name, []).append(item.source)
+
+    def find(self, name: str, where: str, problems: Problems) -> str | None:
+        """Return the source of the photograph ``name``.
+
+        ``name`` is its path in the product's folder or below the images folder, or its bare file name where
+        only one photograph has it. None, and a problem that begins with ``where``, when there is none or the
+        path leads outside.
+        """
+        name = composed(name)
+        try:
+            inside(name)
+        except ValueError as error:
+            problems.add(f"{where}: {error}")
+            return None
+        if name in self._sources:
+            return name
+        found = self._below.get(name) or self._names.get(name.rpartition("/")[2], [])
+        if len(found) == 1:
+            return found[0]
+        if found:
+            problems.add(f"{where}: {name!r} may be {' or '.join(found)}; write its path")
+        else:
+            problems.add(f"{where}: there is no photograph {name!r}; add it, or remove the entry")
+        return None
+
+
+def _read_rows(path: Path, problems: Problems) -> list[list[str]]:
+    if path.stat().st_size > MAX_TABLE_BYTES:
+        problems.add(f"{path} is larger than {MAX_TABLE_BYTES // 2**20} MiB; it is no table of photographs")
+        return []
+    try:
+        text = path.read_text("utf-8-sig")
+    except UnicodeDecodeError:
+        problems.add(f"{path} is not UTF-8; save it as 'CSV UTF-8'")
+        return []
+    first = text.partition("\n")[0]
+    # Spreadsheets of many countries write semicolons.
+    delimiter = ";" if ";" in first and "," not in first else ","
+    try:
+        return list(csv.reader(io.StringIO(text), delimiter=delimiter))
+    except csv.Error as error:
+        problems.add(f"{path} is no csv table: {error}")
+        return []
+
+
+def _group_of(picture: Picture, product: Product, table: Table, problems: Problems) -> str:
+    """Return the group of a photograph: from the table, else the pattern, else its sub-folder; "" is none."""
+    stated = table.entry(picture.source).group
+    if stated:
+        return stated
+    if product.group_pattern is None:
+        return picture.name.rpartition("/")[0]
+    found = re.search(product.group_pattern, picture.name)
+    if found is None or not found["group"]:
+        problems.add(
+            f"group_pattern {product.group_pattern!r} finds no group in {picture.name!r}; correct it, or "
+            "give the group in the table"
+        )
+        return ""
+    return found["group"]
+
+
+def mismatch(label: object, source: str, size: Size, width: Any, height: Any) -> str | None:
+    """Return why labels of ``width`` x ``height`` do not fit the photograph ``source``; None when they do."""
+    if (width, height) == (size.width, size.height):
+        return None
+    text = f"{label} is made for {width} x {height} pixels, {source} has {size.width} x {size.height}"
+    if (width, height) == (size.height, size.width) and size.turned:
+        return (
+            f"{text} as shown: its EXIF entry turns it. Labels are taken to be drawn on the photograph as it "
+            "is shown; turn the labels, or save the photograph without that entry and turned as the labels "
+            "are"
+        )
+    return f"{text}; draw the labels on this very file"

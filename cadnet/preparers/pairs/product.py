@@ -1,20 +1,28 @@
-"""``product.yaml``: what a product folder holds and what its parts mean."""
+"""``product.yaml``: what a product folder holds and what its parts mean; and making a new product folder."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path, PurePosixPath
+from string import Template
 from typing import Annotated, Any, Literal, Self
 
+import yaml
 from pydantic import AfterValidator, Field, model_validator
 
 from cadnet.config.base import ConfigError, Name, Params
 from cadnet.config.load import read_model
-from cadnet.preparers.palette import palette
+from cadnet.files import write_text
+from cadnet.images.labels import palette
+from cadnet.writing.units import PreparationError
 
 PRODUCT_FILE = "product.yaml"
 MAX_YAML_BYTES = 2**20
 MAX_CLASSES = 254
+FOLDERS = ("images", "references", "masks")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 
 
 def inside(value: str) -> str:
@@ -62,26 +70,26 @@ class ClassInfo(Params):
     """One kind of defect."""
 
     color: Color | None = None
-    """As "#d55e00"; null takes one that people with any colour vision tell from the others."""
+    """As "#d55e00"; null takes one that people with any colour vision distinguish from the others."""
     description: str = ""
     labels: tuple[str, ...] = ()
     """Further names by which annotation files call it; the class's own name always counts."""
 
 
 class LabelSource(Params):
-    """Where the labels are."""
+    """The labels of a product."""
 
     format: Literal["masks", "coco", "voc", "labelme"] = "masks"
     path: Inside = "masks"
     """Folder, or for coco the json file."""
     suffix: str = ""
-    """What stands between a photograph's name and .png in its mask's name, for example "_mask"."""
+    """The text between a photograph's name and .png in its mask's name, for example "_mask"."""
     white: Literal["defect", "ignore"] | None = None
-    """What the value 255 means in masks; null decides where it is clear and refuses where it is not."""
+    """Meaning of the value 255 in masks; null decides where it is clear and refuses where it is not."""
     skip: tuple[str, ...] = ()
     """Names in annotation files that are no defects."""
     ignore: tuple[str, ...] = ()
-    """Names in annotation files whose pixels shall neither train nor score."""
+    """Names in annotation files whose pixels neither train nor score."""
 
 
 class Product(Params):
@@ -106,9 +114,9 @@ class Product(Params):
     labels: LabelSource | None = LabelSource()
     """null when there are none."""
     missing_mask: Literal["unlabelled", "clean"] = "unlabelled"
-    """What a photograph without a mask or annotation is."""
+    """How a photograph without a mask or annotation is taken."""
     table: Inside | None = None
-    """csv with the column image and any of group, reference, split; null takes images.csv if it is there."""
+    """csv with the column image and any of group, reference, split; null takes images.csv if it exists."""
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -171,13 +179,61 @@ def load_product(root: Path) -> Product:
 
 
 def missing_product(root: Path) -> str:
-    """Say what a product folder is and how to begin one."""
+    """The message that a folder is no product folder, with what one is and how to begin it."""
     return (
         f"{root / PRODUCT_FILE} does not exist. A product folder is\n"
         f"  {root}/product.yaml   names the classes and says where the rest is\n"
         f"  {root}/images/        photographs;  {root}/references/  clean ones;  {root}/masks/  labels\n"
         f"`cadnet init-product {root.name}` makes it, with everything explained"
     )
+
+
+def init_product(name: str, classes: Sequence[str] = (), parent: Path | str = "data") -> tuple[Path, str]:
+    """Make the product folder ``parent/name`` and return it with a text on what to do next.
+
+    An existing folder, which may hold photographs, is completed; product.yaml is written last.
+
+    Raises:
+        PreparationError: a name is not of a-z, 0-9, _, . and -, a class is named twice, or product.yaml
+        exists.
+    """
+    classes = list(classes) or ["scratch", "dent"]
+    wrong = [word for word in (name, *classes) if not _NAME.fullmatch(word)]
+    if wrong:
+        raise PreparationError(
+            f"{', '.join(map(repr, wrong))}: names of products and classes begin with a-z or 0-9 and go on "
+            "with those, '_', '.' and '-'"
+        )
+    if len(set(classes)) < len(classes) or "background" in classes:
+        raise PreparationError(f"classes {', '.join(classes)}: name each defect once; background is none")
+    folder = Path(parent) / name
+    target = folder / PRODUCT_FILE
+    if target.exists():
+        raise PreparationError(f"{target} exists and is not overwritten; edit it, or choose another name")
+    values = {
+        "name": name,
+        "quoted": _quoted(name),
+        "folder": folder.as_posix(),
+        "classes": "\n".join(f"  {_quoted(word)}:" for word in classes),
+        "first": classes[0],
+        "numbers": ", ".join(f"{number} {word}" for number, word in enumerate(classes, start=1)),
+    }
+    for part in FOLDERS:
+        readme = folder / part / "README.md"
+        if not readme.exists():
+            write_text(readme, _filled(f"{part}.md", values))
+    write_text(target, _filled(PRODUCT_FILE, values))
+    return folder, _filled("next.txt", values)
+
+
+def _filled(name: str, values: dict[str, str]) -> str:
+    text = (files("cadnet.preparers.pairs") / "template" / name).read_text("utf-8")
+    return Template(text).substitute(values)
+
+
+def _quoted(word: str) -> str:
+    """A word that YAML reads as text: no, on and 12 unquoted are other types."""
+    return word if yaml.safe_load(word) == word else f'"{word}"'
 
 
 def _rgb(color: str) -> tuple[int, int, int]:

@@ -11,25 +11,26 @@ import numpy as np
 
 from cadnet.config import PairsParams
 from cadnet.images import ImageError, read_image
-from cadnet.preparers.aligned import place
-from cadnet.preparers.pairs.labels import Label
-from cadnet.preparers.pairs.masks import MaskRules, read_masks
-from cadnet.preparers.pairs.references import Reference, nearest
+from cadnet.images.labels import Regions, is_defective
+from cadnet.images.matching import nearest, signature
+from cadnet.images.resizing import scale_image, scale_mask
+from cadnet.images.tiles import grid, padded
+from cadnet.preparers.aligned import align_pair
+from cadnet.preparers.pairs.labels import Label, MaskRules, read_masks
+from cadnet.preparers.pairs.material import Reference, unlike_reference
+from cadnet.preparers.pairs.pictures import Size, mismatch
 from cadnet.preparers.pairs.shapes import paint
-from cadnet.preparers.pairs.sizes import Size, mismatch, unlike_reference
-from cadnet.preparers.pairs.tiles import grid, padded, reduced, reduced_mask
-from cadnet.preparers.slivers import Regions
-from cadnet.types import BACKGROUND, IGNORE_INDEX, UNLABELLED
+from cadnet.types import IGNORE_INDEX, UNLABELLED
 from cadnet.writing.units import Output, Unit, mask_pixels
 
 HELD_BYTES = 192 * 2**20
 """Decoded references kept by a process; at least one."""
 NOTES = "notes"
-"""Side table of what was noticed: photograph, kind, note."""
+"""Side table of remarks: photograph, kind, note."""
 
 
 class Photograph(NamedTuple):
-    """All that is known of a photograph before it is decoded.
+    """A photograph before it is decoded.
 
     ``path`` in the product's folder as the disk spells it, ``source`` the same in Unicode's composed form;
     ``references`` are sources, the nearest of them counts; ``turned``: EXIF turns it by a right angle.
@@ -77,31 +78,31 @@ class PairRenderer:
         reference, chosen = self._chosen(photo, image)
         clean = self._reference(reference.source)
         full = (image.shape[1], image.shape[0])
-        image, mask = reduced(image, self._params.scale), self._reduced_mask(photo, mask, output)
+        image, mask = scale_image(image, self._params.scale), self._scaled_mask(photo, mask, output)
         if self._params.alignment.model == "off" and image.shape != clean.shape:
             own = (reference.width, reference.height)
             raise ImageError(unlike_reference(photo.source, full, reference.source, own))
-        placed = place(image, mask, clean, self._params.alignment)
+        pair = align_pair(image, mask, clean, self._params.alignment)
         columns: dict[str, Any] = {
-            "source": photo.source, "reference_source": reference.source, **chosen, **placed.columns,
+            "source": photo.source, "reference_source": reference.source, **chosen, **pair.columns,
         }  # fmt: skip
         whole = padded(clean, self._params.size).copy()
-        whole[: placed.image.shape[0], : placed.image.shape[1]] = placed.image
-        mask = padded(placed.mask, self._params.size, IGNORE_INDEX)
+        whole[: pair.image.shape[0], : pair.image.shape[1]] = pair.image
+        mask = padded(pair.mask, self._params.size, IGNORE_INDEX)
         self._write_tiles(photo, reference.reference_id, whole, mask, columns, output)
 
     def _chosen(self, photo: Photograph, image: np.ndarray) -> tuple[Reference, dict[str, float]]:
         candidates = [self._references[source] for source in photo.references]
         if len(candidates) == 1:
             return candidates[0], {}
-        found = nearest(image, [item.signature for item in candidates])
+        found = nearest(signature(image), [item.signature for item in candidates])
         return candidates[found.position], {"reference_distance": found.distance}
 
     def _reference(self, source: str) -> np.ndarray:
         """The scaled reference, kept while there is room."""
         if source not in self._held:
             path = self._root / self._references[source].path
-            image = reduced(read_image(path), self._params.scale)
+            image = scale_image(read_image(path), self._params.scale)
             while self._held and sum(item.nbytes for item in self._held.values()) + image.nbytes > HELD_BYTES:
                 self._held.popitem(last=False)
             self._held[source] = image
@@ -129,8 +130,8 @@ class PairRenderer:
             output.record(NOTES, photograph=photo.source, kind="empty object", note=note)
         return mask
 
-    def _reduced_mask(self, photo: Photograph, mask: np.ndarray, output: Output) -> np.ndarray:
-        small = reduced_mask(mask, self._params.scale)
+    def _scaled_mask(self, photo: Photograph, mask: np.ndarray, output: Output) -> np.ndarray:
+        small = scale_mask(mask, self._params.scale)
         if small is not mask and photo.label is not None:
             lost = [
                 name
@@ -169,7 +170,7 @@ class PairRenderer:
                 split=photo.split,
                 subset=photo.subset,
                 group=photo.group,
-                has_defect=_defective(labels),
+                has_defect=is_defective(labels),
                 width=size,
                 height=size,
                 **mask_pixels(labels, self._rules.classes),
@@ -179,8 +180,10 @@ class PairRenderer:
             )
 
     def _kept(self, photo: Photograph, cuts: dict[str, np.ndarray], output: Output) -> set[str]:
-        """Suffixes of the tiles that are written: those that show something, and in training not too many
-        without a defect. ``cuts``: suffix -> labels."""
+        """Suffixes of the tiles to write: those with a label, and in training few without a defect.
+
+        ``cuts``: suffix -> labels.
+        """
         shown = [suffix for suffix, labels in cuts.items() if (labels != IGNORE_INDEX).any()]
         if len(shown) < len(cuts):
             note = f"{len(cuts) - len(shown)} of {len(cuts)} tiles hold nothing but 255 and are left out"
@@ -188,7 +191,7 @@ class PairRenderer:
         limit = self._params.clean_tiles_per_image
         if photo.split != "train" or limit is None:
             return set(shown)
-        defective = {suffix for suffix in shown if _defective(cuts[suffix])}
+        defective = {suffix for suffix in shown if is_defective(cuts[suffix])}
 
         def draw(suffix: str) -> str:
             return hashlib.sha256(f"{self._params.split.seed}/{photo.photo_id}{suffix}".encode()).hexdigest()
@@ -201,7 +204,3 @@ class PairRenderer:
     def _cut(self, image: np.ndarray, x: int, y: int) -> np.ndarray:
         size = self._params.size
         return np.ascontiguousarray(image[y : y + size, x : x + size])
-
-
-def _defective(labels: np.ndarray) -> bool:
-    return bool(((labels != BACKGROUND) & (labels != IGNORE_INDEX)).any())

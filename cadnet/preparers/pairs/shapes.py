@@ -13,7 +13,7 @@ from pycocotools import mask as coco_mask
 
 MAX_POINTS = 100_000
 MAX_REACH = 10
-"""Sides of the photograph by which a point may lie outside; farther ones are no slips of the pen."""
+"""Sides of the photograph by which a point may be outside; farther ones are errors."""
 MAX_OUTLINE = 2_000_000
 """Pixels of a polygon's outline; drawing takes memory in proportion to it."""
 _RLE_TEXT = re.compile(r"(?:[P-o]{0,5}[0-O])*")

@@ -1,35 +1,65 @@
-"""The raw folder: which photographs there are, what belongs to them, and everything that is wrong with it."""
+"""The raw folder: its photographs, what belongs to them, and everything that is wrong with it."""
 
 from __future__ import annotations
 
+import math
+import re
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
-
 from cadnet.fetching.unpacking import extracted, find_root
-from cadnet.images import MAX_PIXELS
-from cadnet.preparers.naming import safe_name
-from cadnet.preparers.pku_pcb.annotations import Annotation, read_annotation
+from cadnet.images import ImageError, read_header
+from cadnet.images.files import safe_name
 from cadnet.preparers.pku_pcb.rotation import read_angles
-from cadnet.writing.problems import listed
-from cadnet.writing.units import PreparationError
+from cadnet.preparers.voc import VocObject, read_voc_file
+from cadnet.writing.units import PreparationError, Problems
 
+CLASSES = ("missing_hole", "mouse_bite", "open_circuit", "short", "spur", "spurious_copper")
+"""Defect classes in mask order, the paper's c1..c6."""
 BOARDS, PHOTOGRAPHS, ANNOTATIONS, ROTATION = "PCB_USED", "images", "Annotations", "rotation"
 RAW_CACHE = Path("cache/raw")
 """Where archives are unpacked."""
-LISTED = 100
-"""Problems shown in an error's message."""
+MAX_BOXES = 200
+"""More in one photograph are refused; numbered in one byte, with room for what is ignored."""
 _JPEG = {".jpg", ".jpeg"}
 _TAIL_BYTES = 2**16
-_ORIENTATION = 0x0112
-_TURNED_ASIDE = 5
-
 
 Size = tuple[int, int]
 """Width and height in pixels."""
+
+
+class Box(NamedTuple):
+    """A rectangle in pixels, x0 <= x < x1 and y0 <= y < y1, with the class of what it holds."""
+
+    label: str
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+    @property
+    def area(self) -> int:
+        """Pixels inside."""
+        return (self.x1 - self.x0) * (self.y1 - self.y0)
+
+
+class Annotation(NamedTuple):
+    """The content of one file: the photograph's size in pixels and its boxes, clipped to it.
+
+    ``clipped``: for each box, whether it reached over the edge.
+    """
+
+    width: int
+    height: int
+    boxes: tuple[Box, ...]
+    clipped: tuple[bool, ...]
+
+
+def class_name(text: str) -> str:
+    """Return a class or folder name in the form of :data:`CLASSES`: lower case, words joined by one "_"."""
+    return re.sub(r"[\s_-]+", "_", text.strip()).lower()
 
 
 class Photograph(NamedTuple):
@@ -74,13 +104,13 @@ def _find_root(raw: Path) -> Path:
         f"{raw}/{BOARDS}/01.JPG, {raw}/{PHOTOGRAPHS}/Short/01_short_01.jpg, "
         f"{raw}/{ANNOTATIONS}/Short/01_short_01.xml and {raw}/{ROTATION}/Short_rotation/..., Short_angles.txt"
     )
-    cure = f"put it there ({wanted}), or its archive, or run `make fetch-data DATASET=pku_pcb`"
+    fix = f"put it there ({wanted}), or its archive, or run `make fetch-data DATASET=pku_pcb`"
     if not raw.exists():
-        raise PreparationError(f"there is no PKU-Market-PCB at {raw}: {cure}")
+        raise PreparationError(f"there is no PKU-Market-PCB at {raw}: {fix}")
     try:
         return find_root(extracted(raw, RAW_CACHE), (BOARDS, PHOTOGRAPHS, ANNOTATIONS))
     except (FileNotFoundError, ValueError) as error:
-        raise PreparationError(f"no PKU-Market-PCB at {raw} ({error}): {cure}") from error
+        raise PreparationError(f"no PKU-Market-PCB at {raw} ({error}): {fix}") from error
 
 
 class _Reader:
@@ -88,7 +118,7 @@ class _Reader:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._problems: list[str] = []
+        self._problems = Problems(root)
 
     def read(self, rotated: bool) -> Raw:
         boards = self._by_name(BOARDS, _JPEG)
@@ -96,16 +126,18 @@ class _Reader:
         copies = self._by_name(ROTATION, _JPEG) if rotated else {}
         angle_files = self._files(ROTATION, {".txt"}) if rotated else []
         angles = self._angles(angle_files)
-        for missing, what, cure in (
+        for missing, what, fault in (
             (files.keys() - notes.keys(), "photograph", f"no annotation of its name in {ANNOTATIONS}"),
             (notes.keys() - files.keys(), "annotation", f"no photograph of its name in {PHOTOGRAPHS}"),
             (copies.keys() - files.keys(), "rotated copy", f"no photograph of its name in {PHOTOGRAPHS}"),
         ):
-            place = {"photograph": files, "annotation": notes, "rotated copy": copies}[what]
-            self._problems += [
-                f"{what} {self._root / place[name]} has {cure}; add it or remove this one"
-                for name in sorted(missing)
-            ]
+            paths = {"photograph": files, "annotation": notes, "rotated copy": copies}[what]
+            self._problems.add(
+                *(
+                    f"{what} {self._root / paths[name]} has {fault}; add it or remove this one"
+                    for name in sorted(missing)
+                )
+            )
         sizes = {board: self._size(file) for board, file in boards.items()}
         found = []
         for name in sorted(files.keys() & notes.keys()):
@@ -115,8 +147,8 @@ class _Reader:
             if photograph is not None:
                 found.append(photograph._replace(copy=copies.get(name), angle=angles.get(name)))
         if not files and not self._problems:
-            self._problems.append(f"{self._root / PHOTOGRAPHS} holds no photographs (.jpg)")
-        self._raise()
+            self._problems.add(f"{self._root / PHOTOGRAPHS} holds no photographs (.jpg)")
+        self._problems.raise_all()
         found.sort(key=lambda p: (p.board, p.name))
         return Raw(self._root, tuple(found), tuple(angle_files))
 
@@ -126,23 +158,23 @@ class _Reader:
         size = self._size(file)
         board = name.split("_", 1)[0]
         if board not in boards:
-            self._problems.append(
+            self._problems.add(
                 f"photograph {self._root / file} shows board {board!r}, and {self._root / BOARDS} holds no "
                 f"{board}.JPG; add it"
             )
         elif size is not None and sizes[board] is not None and size != sizes[board]:
-            self._problems.append(
+            self._problems.add(
                 f"photograph {self._root / file} is {_times(size)} and its board {_times(sizes[board])}; "
                 "replace one of them"
             )
         try:
             annotation = read_annotation(self._root / note)
-        except (OSError, PreparationError) as error:
-            self._problems += str(error).splitlines()
+        except (OSError, ValueError) as error:
+            self._problems.add(*str(error).splitlines())
             return None
         noted = (annotation.width, annotation.height)
         if size is not None and size != noted:
-            self._problems.append(
+            self._problems.add(
                 f"annotation {self._root / note} is for {_times(noted)} pixels and its photograph is "
                 f"{_times(size)}; replace one of them"
             )
@@ -154,28 +186,18 @@ class _Reader:
         """Width and height as decoded, from the header; None for a file that cannot be used."""
         path = self._root / file
         try:
-            with Image.open(path) as header:
-                width, height = header.size
-                # The decoder turns the picture as the camera says.
-                if header.getexif().get(_ORIENTATION, 1) >= _TURNED_ASIDE:
-                    width, height = height, width
+            header = read_header(path)
             with path.open("rb") as stream:
                 stream.seek(max(path.stat().st_size - _TAIL_BYTES, 0))
                 whole = b"\xff\xd9" in stream.read()
-        except Image.DecompressionBombError:
-            width = height = MAX_PIXELS
-            whole = True
-        except (OSError, ValueError, SyntaxError) as error:
-            self._problems.append(f"image {path} cannot be read ({error}); replace it")
-            return None
-        if width * height > MAX_PIXELS:
-            self._problems.append(f"image {path} has more than {MAX_PIXELS} pixels; replace it")
+        except (ImageError, OSError) as error:
+            self._problems.add(str(error))
             return None
         if not whole:
-            # Decoders fill the rest of a cut-off JPEG with grey and say nothing.
-            self._problems.append(f"image {path} is cut short; replace it with an intact copy")
+            # Decoders fill the rest of a cut-off JPEG with grey and raise nothing.
+            self._problems.add(f"image {path} is cut short; replace it with an intact copy")
             return None
-        return width, height
+        return header.width, header.height
 
     def _angles(self, files: Iterable[str]) -> dict[str, float]:
         angles: dict[str, float] = {}
@@ -184,7 +206,7 @@ class _Reader:
                 found, faults = read_angles(self._root / file)
             except OSError as error:
                 found, faults = {}, [f"angle file {self._root / file} cannot be read ({error})"]
-            self._problems += faults
+            self._problems.add(*faults)
             angles |= {unicodedata.normalize("NFC", name): angle for name, angle in found.items()}
         return angles
 
@@ -195,8 +217,8 @@ class _Reader:
             # One system writes an accent as its own character and the next does not.
             name = unicodedata.normalize("NFC", Path(file).stem)
             if name in found:
-                self._problems.append(
-                    f"{name} is there twice: {self._root / found[name]} and {file}; rename or remove one"
+                self._problems.add(
+                    f"{name} exists twice: {self._root / found[name]} and {file}; rename or remove one"
                 )
             found.setdefault(name, file)
         return found
@@ -209,14 +231,51 @@ class _Reader:
             if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
         )
 
-    def _raise(self) -> None:
-        if not self._problems:
-            return
-        problems = list(dict.fromkeys(self._problems))
-        raise PreparationError(
-            f"{len(problems)} problems in {self._root}; correct them and run again:\n"
-            + listed(problems, LISTED)
-        )
+
+def read_annotation(path: Path) -> Annotation:
+    """Read a VOC file; a box that reaches over the photograph's edge is clipped.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: no VOC file, too large, or boxes that cannot be used; one line per fault.
+    """
+    content = read_voc_file(path)
+    width, height = (_whole(side) for side in (content.width, content.height))
+    if width is None or height is None or width < 1 or height < 1:
+        raise PreparationError(f"annotation {path} gives no photograph size; get it anew")
+    found = [_box(item, width, height) for item in content.objects]
+    faults = [f"annotation {path}, box {n}: {f}" for n, f in enumerate(found, 1) if isinstance(f, str)]
+    if not found:
+        faults = [f"annotation {path} has no box; remove it and its photograph"]
+    if len(found) > MAX_BOXES:
+        faults = [f"annotation {path} has {len(found)} boxes; at most {MAX_BOXES} are read"]
+    if faults:
+        raise PreparationError("\n".join(faults))
+    kept = [entry for entry in found if not isinstance(entry, str)]
+    return Annotation(width, height, tuple(box for box, _ in kept), tuple(over for _, over in kept))
+
+
+def _box(item: VocObject, width: int, height: int) -> tuple[Box, bool] | str:
+    """The clipped box of one object and whether it was clipped, or what is wrong with it."""
+    label = class_name(item.label)
+    if label not in CLASSES:
+        return f"class {label!r} is unknown; known are {', '.join(CLASSES)}"
+    numbers = [value for value in map(_whole, item.edges) if value is not None]
+    if len(numbers) < len(item.edges):
+        return "its four corners are not all numbers; correct or remove it"
+    x0, y0, x1, y1 = numbers[0] - 1, numbers[1] - 1, numbers[2], numbers[3]
+    corners = ", ".join(map(str, numbers))
+    # An inclusive box of equal corners would be one pixel; nobody draws that, so it is a slip.
+    if x1 - x0 < 2 or y1 - y0 < 2:
+        return f"({corners}) has no area; correct or remove it"
+    if x0 >= width or y0 >= height or x1 <= 0 or y1 <= 0:
+        return f"({corners}) is outside the {width} x {height} photograph; correct or remove it"
+    box = Box(label, max(x0, 0), max(y0, 0), min(x1, width), min(y1, height))
+    return box, box[1:] != (x0, y0, x1, y1)
+
+
+def _whole(value: float) -> int | None:
+    return round(value) if math.isfinite(value) else None
 
 
 def _times(size: Size | None) -> str:

@@ -12,14 +12,12 @@ import numpy as np
 from cadnet.alignment import Alignment, align, estimate_alignment
 from cadnet.config import PkuPcbParams
 from cadnet.images import ImageError, read_image
+from cadnet.images.resizing import resize_image, resize_mask
 from cadnet.preparers.aligned import alignment_columns
-from cadnet.preparers.pku_pcb.annotations import CLASSES, Box
-from cadnet.preparers.pku_pcb.layout import Photograph
+from cadnet.preparers.pku_pcb.layout import CLASSES, Box, Photograph
 from cadnet.preparers.pku_pcb.masks import Defect, find_defects, number
 from cadnet.preparers.pku_pcb.rotation import find_turn, turn_image
-from cadnet.preparers.pku_pcb.views import View, cut, turned, upright
-from cadnet.preparers.pku_pcb.windows import place_clean, place_windows
-from cadnet.preparers.resizing import resize_image, resize_mask
+from cadnet.preparers.pku_pcb.windows import View, cut, draw_clean_windows, draw_windows, turned, upright
 from cadnet.types import IGNORE_INDEX
 from cadnet.writing.units import Output, Unit, mask_pixels
 
@@ -83,7 +81,7 @@ class PkuPcbRenderer:
         copy = read_image(path)
         turn = find_turn(raw, copy, photograph.angle, str(path))
         if alignment is not None and alignment.accepted:
-            # Turned by M, a reference point q lies at M q and its image at M R q.
+            # Turned by M, a reference point q is at M q and its image at M R q.
             whole = np.vstack([turn.matrix, (0, 0, 1)])
             moved = whole @ alignment.matrix @ np.linalg.inv(whole)
             copy = align(copy, None, turn_image(view.board, turn), alignment._replace(matrix=moved)).image
@@ -92,13 +90,13 @@ class PkuPcbRenderer:
     def _write(self, view: View, item: Item, suffix: str, columns: dict[str, Any], output: Output) -> None:
         params, sample = self._params, f"{item.photograph.sample}{suffix}"
         key, shape, outside = f"{params.seed}/{sample}", view.image.shape[:2], view.outside
-        places = [
-            ("w", place_windows(outside, shape, view.rectangles, params.window, key)),
-            ("c", place_clean(
+        windows = [
+            ("w", draw_windows(outside, shape, view.rectangles, params.window, key)),
+            ("c", draw_clean_windows(
                 outside, shape, view.rectangles, params.window, params.clean_per_photograph, f"{key}/clean"
             )),
         ]  # fmt: skip
-        for letter, corners in places:
+        for letter, corners in windows:
             for index, (x, y) in enumerate(corners):
                 window = cut(view, x, y, params.window)
                 name = f"{sample}-{letter}{index}"

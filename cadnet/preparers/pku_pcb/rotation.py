@@ -82,7 +82,7 @@ def turn_by(width: int, height: int, angle: float, grown: bool) -> tuple[np.ndar
 def find_turn(photograph: np.ndarray, copy: np.ndarray, angle: float | None, name: str) -> Turn:
     """Find how ``copy`` came from ``photograph``, both uint8 RGB (H, W, 3).
 
-    The canvas is told by the copy's size; the direction by the pixels of reduced copies. When neither
+    The canvas follows from the copy's size, the direction from the pixels of reduced copies. When neither
     direction fits, or no angle is recorded, angles up to :data:`SEARCHED` degrees are tried.
 
     Raises:
@@ -155,5 +155,5 @@ class _Reduced:
 def _scaling(reduced: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The (3, 3) matrix from pixels of a picture of ``size`` to those of its ``reduced`` copy."""
     x, y = reduced.shape[1] / size[0], reduced.shape[0] / size[1]
-    # Pixel centres lie at whole coordinates, so that the corner of the picture is at -0.5.
+    # Pixel centres are at whole coordinates, so that the corner of the picture is at -0.5.
     return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])

@@ -5,6 +5,7 @@ import pytest
 
 from cadnet.datasets.cache import decode_split
 from cadnet.datasets.manifest import DatasetError, open_dataset
+from cadnet.files import file_digest
 from cadnet.images import read_image, read_mask, write_png
 from tests.fakes import write_fake_dataset
 
@@ -50,6 +51,18 @@ def test_unusable_files_are_listed_together_and_nothing_is_left(root: Path, tmp_
     assert "01-001.png holds values [7]" in text
     assert "02-001.png is 16 x 16, not 32 x 32" in text
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_file_that_is_not_as_recorded_is_refused(root: Path, tmp_path: Path) -> None:
+    names = ("images/01-000.png", "masks/01-000.png")
+    lines = [f"{name},{file_digest(root / name)}" for name in names]
+    (root / "checksums.csv").write_text("\n".join(["path,sha256", *lines]) + "\n")
+    decode_split(open_dataset(root), "train", tmp_path / "cache")
+    write_png(root / "masks/01-000.png", np.zeros((32, 32), np.uint8))
+    # The digest is that of the recorded data, which are in the cache already.
+    assert decode_split(open_dataset(root), "train", tmp_path / "cache").masks[0].any()
+    with pytest.raises(DatasetError, match=r"1 files .*\n.*01-000\.png is not as checksums\.csv records it"):
+        decode_split(open_dataset(root), "train", tmp_path / "other")
 
 
 def test_masks_of_0_and_255_are_not_mistaken_for_classes(root: Path, tmp_path: Path) -> None:

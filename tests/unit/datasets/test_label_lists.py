@@ -10,7 +10,7 @@ import pytest
 from cadnet.datasets.label_lists import LabelList, draw_label_list, read_label_list, rows_of
 from cadnet.datasets.manifest import DatasetError
 
-CURE = "draw it again with `python -m pipelines.labels --replace`"
+FIX = "draw it again with `python -m pipelines.labels --replace`"
 GOOD = "# seed 0\nsample_id,use\na,0.05\nb,unlabelled\nc,0.15\n# half-way\nd,0.1\ne,0.05\n"
 
 
@@ -31,40 +31,40 @@ def as_list(drawn: pd.DataFrame) -> LabelList:
 
 
 class TestDrawing:
-    def test_every_pattern_and_kind_gives_its_share(self) -> None:
+    def test_every_pattern_and_kind_gives_its_fraction(self) -> None:
         rows = manifest(dict.fromkeys(("01", "02", "03"), (160, 40)))
         labels = as_list(draw_label_list(rows, (0.05, 0.1, 0.15), 0.1, seed=0))
         assert labels.fractions == (0.05, 0.1, 0.15)
         parts = {0.05: (8, 2), 0.1: (16, 4), 0.15: (24, 6), "unlabelled": (16, 4)}
-        for share, (defective, clean) in parts.items():
-            samples = labels.unlabelled if isinstance(share, str) else labels.labelled(share)
+        for fraction, (defective, clean) in parts.items():
+            samples = labels.unlabelled if isinstance(fraction, str) else labels.labelled(fraction)
             for group in ("01", "02", "03"):
                 assert sum(sample.startswith(f"{group}-d") for sample in samples) == defective
                 assert sum(sample.startswith(f"{group}-c") for sample in samples) == clean
 
     def test_fewer_labels_are_among_more_and_none_is_unlabelled(self) -> None:
         labels = as_list(draw_label_list(manifest({"01": (9, 7)}), (0.1, 0.3, 0.6), 0.4, seed=3))
-        few, some, many = (set(labels.labelled(share)) for share in labels.fractions)
+        few, some, many = (set(labels.labelled(fraction)) for fraction in labels.fractions)
         assert few < some < many
         assert many.isdisjoint(labels.unlabelled)
         assert len(many) + len(labels.unlabelled) == 16
 
     @pytest.mark.parametrize("defective", range(9))
     @pytest.mark.parametrize("clean", range(9))
-    def test_no_share_is_off_by_more_than_a_sample(self, defective: int, clean: int) -> None:
+    def test_no_fraction_is_off_by_more_than_a_sample(self, defective: int, clean: int) -> None:
         fractions, unlabelled = (0.25, 0.35, 0.55), 0.45
         rows = manifest({"01": (defective, clean), "02": (20, 20)})
         labels = as_list(draw_label_list(rows, fractions, unlabelled, seed=1))
-        for share, samples in [
-            *((share, labels.labelled(share)) for share in fractions),
+        for fraction, samples in [
+            *((fraction, labels.labelled(fraction)) for fraction in fractions),
             (unlabelled, labels.unlabelled),
         ]:
             for kind, there in (("d", defective), ("c", clean)):
                 taken = sum(sample.startswith(f"01-{kind}") for sample in samples)
-                assert abs(taken - share * there) <= 1
+                assert abs(taken - fraction * there) <= 1
                 assert taken <= there
             taken = sum(sample.startswith("01-") for sample in samples)
-            assert abs(taken - share * (defective + clean)) <= 0.5 + 1e-9
+            assert abs(taken - fraction * (defective + clean)) <= 0.5 + 1e-9
 
     def test_what_is_taken_depends_on_seed_and_names_alone(self) -> None:
         rows = manifest({"01": (20, 20), "02": (20, 20)})
@@ -74,7 +74,7 @@ class TestDrawing:
         ]
         turned = draw_label_list(rows[::-1], (0.2,), 0.2, seed=0)
         pd.testing.assert_frame_equal(turned[::-1].reset_index(drop=True), drawn)
-        # Other groups and a further share change nothing of what was drawn.
+        # Other groups and a further fraction change nothing of what was drawn.
         alone = as_list(draw_label_list(rows[rows["group"] == "01"], (0.2, 0.4), 0.2, seed=0))
         assert set(alone.labelled(0.2)) == {s for s in as_list(drawn).labelled(0.2) if s.startswith("01")}
         assert as_list(draw_label_list(rows, (0.2,), 0.2, seed=1)).uses != as_list(drawn).uses
@@ -95,11 +95,11 @@ class TestDrawing:
         ("fractions", "unlabelled", "idle"),
         [((0.01,), 0.1, "0.01"), ((0.5, 0.51), 0.1, "0.51"), ((0.5,), 0.01, "unlabelled")],
     )
-    def test_a_share_of_nothing(self, fractions: tuple[float, ...], unlabelled: float, idle: str) -> None:
+    def test_a_fraction_of_nothing(self, fractions: tuple[float, ...], unlabelled: float, idle: str) -> None:
         with pytest.raises(DatasetError) as caught:
             draw_label_list(manifest({"01": (8, 2)}), fractions, unlabelled, seed=0)
         assert str(caught.value) == (
-            f"the shares {idle} add none of 10 training samples; choose larger shares that lie further apart"
+            f"the fractions {idle} add none of 10 training samples; choose larger ones that are further apart"
         )
         with pytest.raises(DatasetError, match="add none of 0 training samples"):
             draw_label_list(manifest({"01": (8, 2)}, "val"), fractions, unlabelled, seed=0)
@@ -121,13 +121,13 @@ class TestReading:
         assert read_label_list(tmp_path / "list.csv").uses == as_list(drawn).uses
         assert len(read_label_list(tmp_path / "list.csv").labelled(1 / 3)) == 13
 
-    def test_a_share_it_was_not_drawn_for(self, tmp_path: Path) -> None:
+    def test_a_fraction_it_was_not_drawn_for(self, tmp_path: Path) -> None:
         (tmp_path / "list.csv").write_text(GOOD)
         with pytest.raises(DatasetError) as caught:
             read_label_list(tmp_path / "list.csv").labelled(0.2)
         path = tmp_path / "list.csv"
         assert str(caught.value) == (
-            f"label list {path} was drawn for 0.05, 0.1, 0.15 and not for 0.2; {CURE}"
+            f"label list {path} was drawn for 0.05, 0.1, 0.15 and not for 0.2; {FIX}"
         )
 
     def test_missing(self, tmp_path: Path) -> None:
@@ -142,7 +142,10 @@ class TestReading:
             ("sample,use\na,0.1\n", "must start with the line sample_id,use; draw"),
             ("a,0.1\n", "must start with the line sample_id,use; draw"),
             (GOOD + "a,0.1\n", "line 9: 'a,0.1'; it must name a sample once"),
-            (GOOD + "f,test\n", "line 9: 'f,test'; it must name a sample once, with the share, above 0 and"),
+            (
+                GOOD + "f,test\n",
+                "line 9: 'f,test'; it must name a sample once, with the fraction, above 0 and",
+            ),
             (GOOD + "f,0\n", "line 9: 'f,0'"),
             (GOOD + "f,5\n", "line 9: 'f,5'"),
             (GOOD + "f,nan\n", "line 9: 'f,nan'"),
@@ -159,7 +162,7 @@ class TestReading:
             read_label_list(tmp_path / "list.csv")
         assert str(caught.value).startswith(f"label list {tmp_path / 'list.csv'}")
         assert said in str(caught.value)
-        assert str(caught.value).endswith(CURE)
+        assert str(caught.value).endswith(FIX)
 
 
 class TestRows:
@@ -174,7 +177,7 @@ class TestRows:
             rows_of(("01-d0", "01-d7", *(f"02-d{n}" for n in range(6))), self.ROWS)
         assert str(caught.value) == (
             "the label list names samples that are not in the dataset's train split: 01-d7, 02-d0, 02-d1, "
-            f"02-d2, 02-d3 and 2 more; {CURE}"
+            f"02-d2, 02-d3 and 2 more; {FIX}"
         )
 
     def test_samples_of_another_split(self) -> None:

@@ -11,7 +11,6 @@ from inference_fakes import Known, make_product, texture
 
 from cadnet.config import AlignmentParams
 from cadnet.inference import PredictionError, Predictor
-from cadnet.inference.references import MAX_DIFFERENCE, difference
 
 
 def pattern(seed: int, size: int = 128) -> np.ndarray:
@@ -28,27 +27,6 @@ def pattern(seed: int, size: int = 128) -> np.ndarray:
 
 def plain(*colour: int) -> np.ndarray:
     return np.full((40, 40, 3), colour, np.uint8)
-
-
-class TestDifference:
-    def test_equal_is_zero_and_sizes_may_differ(self) -> None:
-        assert difference(pattern(0), pattern(0)) == 0
-        assert difference(cv2.resize(pattern(0), (256, 256)), pattern(0)) < 1
-
-    def test_plain_colours_by_hand(self) -> None:
-        # No structure: the mean over the channels of the differences 30, 60 and 0.
-        assert difference(plain(30, 60, 9), plain(60, 120, 9)) == pytest.approx(30, abs=0.01)
-
-    def test_exposure_counts_little_and_another_product_much(self) -> None:
-        brighter = np.clip(pattern(0) * 1.4 + 10.0, 0, 255).astype(np.uint8)
-        assert difference(brighter, pattern(0)) < 2
-        strong = [cv2.threshold(pattern(seed), 80, 255, cv2.THRESH_BINARY)[1] for seed in (0, 1)]
-        assert difference(*strong) > MAX_DIFFERENCE
-
-    def test_a_defect_on_a_plain_product_is_no_other_product(self) -> None:
-        image = plain(120, 120, 120)
-        image[5:20, 5:20] = 255
-        assert difference(image, plain(120, 120, 120)) < MAX_DIFFERENCE
 
 
 class TestChoice:

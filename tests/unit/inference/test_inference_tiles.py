@@ -13,34 +13,11 @@ import torch
 from inference_fakes import Appearance, Known, make_product, texture
 from torch import nn
 
+from cadnet.images.tiles import starts
 from cadnet.inference import Predictor
 from cadnet.inference.caching import ByteCache
-from cadnet.inference.tiling import Mosaic, plan_tiles
 from cadnet.models.weights import load_model
 from cadnet.types import SegOutput
-
-
-class TestTiling:
-    @pytest.mark.parametrize("shape", [(32, 32), (33, 32), (40, 97), (101, 70), (31, 65)])
-    @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.6])
-    def test_weights_add_up_to_one(self, shape: tuple[int, int], overlap: float) -> None:
-        tiling = plan_tiles(*shape, 32, overlap)
-        assert tiling.tile == (min(32, shape[0]), min(32, shape[1]))
-        mosaic = Mosaic(tiling, 2)
-        for place in tiling.places:
-            mosaic.add(place, np.ones((2, *tiling.tile), np.float32))
-        assert mosaic.maps.shape == (2, *shape) and mosaic.maps.dtype == np.float32
-        np.testing.assert_allclose(mosaic.maps, 1, atol=1e-6)
-
-    def test_two_tiles_by_hand(self) -> None:
-        # 6 pixels by tiles of 4 that share 2: hats 1 2 2 1, so 1/2 and 1/2 would be cut, 2:1 and 1:2 blend.
-        tiling = plan_tiles(4, 6, 4, 0.5)
-        np.testing.assert_allclose(tiling.columns[0], [1, 1, 2 / 3, 1 / 3], atol=1e-6)
-        np.testing.assert_allclose(tiling.columns[2], [1 / 3, 2 / 3, 1, 1], atol=1e-6)
-        assert list(tiling.rows) == [0] and tiling.rows[0].tolist() == [1, 1, 1, 1]
-
-    def test_an_image_of_a_tiles_size_is_one_tile(self) -> None:
-        assert plan_tiles(32, 32, 32, 0.25).places == [(0, 0)]
 
 
 class TestSeams:
@@ -123,7 +100,7 @@ class TestKeptReferences:
         product = make_product(tmp_path, clean, model, size=40)
         network = Known()
         predictor = Predictor(product, "cpu", batch_size=4, network=network)
-        tiles = len(plan_tiles(40, 80, 40, 0.25).places)
+        tiles = len(starts(40, 40, 0.25)) * len(starts(80, 40, 0.25))
         list(predictor.predict_many([clean["a"]] * 20))
         assert network.encoded == tiles == 3
         list(predictor.predict_many([clean["b"], clean["a"]] * 5))

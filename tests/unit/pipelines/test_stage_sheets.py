@@ -19,7 +19,6 @@ from cadnet.files import read_json
 from cadnet.models.factory import build_model
 from cadnet.models.weights import save_weights
 from pipelines.stages.evaluate import evaluate
-from pipelines.stages.method_runs import part_titles
 from pipelines.stages.sheets import predict, sample_pictures
 from pipelines.trials import CACHE, TrialName
 from tests.fakes import CLASSES
@@ -85,5 +84,5 @@ def test_evaluation_measures_contrast(params: ProjectParams) -> None:
 
 
 def test_groups_and_subsets_have_readable_names(project: Path) -> None:
-    params = load_params(project / "params.yaml")
-    assert part_titles(params.datasets["synlcd"]) == ("display pattern", "subset")
+    facts = load_params(project / "params.yaml").datasets["synlcd"]
+    assert (facts.group_title, facts.subset_title) == ("display pattern", "subset")

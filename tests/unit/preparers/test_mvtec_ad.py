@@ -178,7 +178,7 @@ class TestMistakes:
         write_png(raw / "grid" / "test" / "bent" / "001.bmp", np.zeros((48, 48), np.uint8))
         said = self.said(raw)
         assert said.startswith("3 problems") and "has no mask" in said and "has no image" in said
-        assert "grid-bent-001 is there twice" in said
+        assert "grid-bent-001 exists twice" in said
 
     def test_category_without_good_images(self, tmp_path: Path) -> None:
         raw = write_fake_mvtec(tmp_path / "raw", {"tile": {"crack": 3}})

@@ -1,4 +1,4 @@
-"""Which reference, which group, which split."""
+"""References, groups, splits and names of photographs."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 import pytest
 
-from cadnet.config import AlignmentParams, PairsSplitParams
+from cadnet.config import AlignmentParams, PairsSplitParams, SplitParams
 from cadnet.datasets.manifest import open_dataset
 from cadnet.files import read_json
 from cadnet.preparers.pairs import plan_pairs
-from cadnet.preparers.pairs.references import nearest, signature
+from cadnet.preparers.pairs.pictures import Picture, find_pictures, safe_ids
+from cadnet.preparers.pairs.splits import cover_classes
 from cadnet.writing.dataset import write_dataset
+from cadnet.writing.splits import draw_splits
 from cadnet.writing.units import PreparationError
 from tests.fake_pairs import FakeProduct, board, moved, rectangle, small, standard
 
@@ -106,26 +107,6 @@ class TestReference:
         product = small(tmp_path / "board", 3, missing_mask="clean", references="images/golden.png")
         product.picture("images/golden.png", board(0, 64, 64))
         assert manifest(product, tmp_path / "out")["sample_id"].tolist() == ["p0", "p1", "p2"]
-
-
-class TestNearest:
-    def test_the_distance_is_that_of_correlations(self) -> None:
-        one = board(1, 128, 128)
-        same = nearest(one, [signature(board(2, 128, 128)), signature(one)])
-        assert (same.position, same.distance) == (1, pytest.approx(0, abs=2e-3))
-        inverted = nearest(255 - one, [signature(one)])
-        assert inverted.distance > 1
-
-    def test_size_brightness_and_small_shifts_do_not_count(self) -> None:
-        image = board(1, 256, 192)
-        candidates = [signature(board(seed, 256, 192)) for seed in range(5)]
-        other = cv2.resize(moved(image, 14, -9), (320, 240))
-        changed = np.clip(other * 0.5 + 60, 0, 255).astype(np.uint8)
-        assert nearest(changed, candidates).position == 1
-
-    def test_blank_pictures_are_no_error(self) -> None:
-        blank = np.full((50, 50, 3), 7, np.uint8)
-        assert nearest(blank, [signature(blank), signature(board())]).position == 0
 
 
 class TestSplits:
@@ -230,3 +211,91 @@ def test_alignment_off_needs_equal_sizes(tmp_path: Path) -> None:
     assert "images/p1.png is 70 x 64, its reference references/clean.png 64 x 64; switch alignment on" in text
     rows = manifest(product, tmp_path / "out", alignment=AlignmentParams())
     assert rows["aligned"].dtype == bool and set(rows["width"]) == {64}
+
+
+class TestNames:
+    def ids(self, *sources: str) -> list[str]:
+        pictures = [Picture(Path(name), name, name.rpartition(".")[0]) for name in sources]
+        return list(safe_ids(pictures).values())
+
+    def test_plain_names_stay(self) -> None:
+        assert self.ids("a.png", "left/b_1.jpg") == ["a", "left-b_1"]
+
+    def test_others_become_ascii_and_unique(self) -> None:
+        ids = self.ids(
+            "a.png", "a.jpg", "Übung 1.png", "Ubung 1.png", "日本.png", "A/x.png", "a-x.png", ".b.png"
+        )
+        assert len({name.casefold() for name in ids}) == len(ids)
+        assert all(name.isascii() and " " not in name for name in ids)
+        assert ids[0].startswith("a-") and ids[2].startswith("Ubung-1-") and ids[4].startswith("x-")
+
+    def test_a_name_does_not_depend_on_the_other_photographs_unless_they_clash(self) -> None:
+        assert self.ids("ä.png") == self.ids("ä.png", "b.png")[:1]
+
+    def test_finding(self, tmp_path: Path) -> None:
+        for name in ("i/b.JPG", "i/s/a.png", "i/.hidden.png", "i/__MACOSX/a.png", "i/n.heic", "i/a.json"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(b"")
+        found, others = find_pictures(tmp_path, "i")
+        assert [(item.source, item.name) for item in found] == [("i/b.JPG", "b"), ("i/s/a.png", "s/a")]
+        assert others == ["i/n.heic"]
+        assert [item.name for item in find_pictures(tmp_path, "i/**/*.png")[0]] == ["s/a"]
+        assert [item.name for item in find_pictures(tmp_path, "i/b.JPG")[0]] == ["b"]
+        with pytest.raises(FileNotFoundError, match=r"nothing.*product\.yaml"):
+            find_pictures(tmp_path, "nothing")
+
+
+def classes_in(splits: dict[str, str], classes: dict[str, frozenset[int]]) -> set[tuple[str, int]]:
+    return {(split, value) for item, split in splits.items() for value in classes[item]}
+
+
+def test_a_missing_class_is_exchanged_for_an_item_without_any() -> None:
+    classes = {
+        "a": frozenset({1}),
+        "b": frozenset({1}),
+        "c": frozenset(),
+        "d": frozenset({1}),
+        "e": frozenset(),
+    }
+    drawn = {"a": "train", "b": "train", "c": "val", "d": "test", "e": "train"}
+    assert cover_classes(drawn, classes) == {
+        "a": "val",
+        "b": "train",
+        "c": "train",
+        "d": "test",
+        "e": "train",
+    }
+
+
+def test_a_class_that_is_too_rare_stays_where_it_is() -> None:
+    classes = {"a": frozenset({1}), "b": frozenset(), "c": frozenset()}
+    drawn = {"a": "train", "b": "val", "c": "test"}
+    assert cover_classes(drawn, classes) == drawn
+
+
+def test_nothing_changes_where_all_classes_are_everywhere() -> None:
+    classes = {name: frozenset({1, 2}) for name in "abcdef"}
+    drawn = dict(zip("abcdef", ("train", "val", "test") * 2, strict=True))
+    assert cover_classes(drawn, classes) == drawn
+
+
+def test_sizes_stay_no_class_is_lost_and_nearly_all_are_found() -> None:
+    draw = np.random.default_rng(0)
+    complete = possible = 0
+    for _ in range(200):
+        count = int(draw.integers(8, 40))
+        classes = {
+            f"p{number:02d}": frozenset(np.flatnonzero(draw.random(3) < 0.35).tolist())
+            for number in range(count)
+        }
+        strata = {name: str(sorted(held)) for name, held in classes.items()}
+        drawn = draw_splits(strata, SplitParams(val_fraction=0.2, seed=int(draw.integers(99))))
+        covered = cover_classes(drawn, classes)
+        assert Counter(covered.values()) == Counter(drawn.values())
+        assert classes_in(covered, classes) >= classes_in(drawn, classes)
+        assert covered == cover_classes(drawn, classes)
+        often = Counter(value for held in classes.values() for value in held)
+        if len(often) == 3 and min(often.values()) >= 5 and Counter(drawn.values())["val"] >= 3:
+            possible += 1
+            complete += len(classes_in(covered, classes)) == 9
+    assert possible > 60 and complete == possible

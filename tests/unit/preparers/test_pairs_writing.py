@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
-import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -22,17 +19,6 @@ from cadnet.writing.units import PreparationError
 from tests.fake_pairs import FakeProduct, board, empty_png, rectangle, small, standard
 from tests.samples import sample
 
-WRITE = """
-import sys
-from pathlib import Path
-from cadnet.config import PairsParams
-from cadnet.preparers.pairs import plan_pairs
-from cadnet.writing.dataset import write_dataset
-if __name__ == "__main__":
-    params = PairsParams.model_validate_json(Path(sys.argv[1]).read_text())
-    write_dataset(plan_pairs(params), sys.argv[2])
-"""
-
 
 def tree(root: Path) -> dict[str, str]:
     return {str(path.relative_to(root)): file_digest(path) for path in root.rglob("*") if path.is_file()}
@@ -43,7 +29,7 @@ def prepared(product: FakeProduct, out: Path, workers: int = 1, **values: Any) -
 
 
 class TestWriting:
-    def test_it_opens_decodes_and_names_no_place(self, tmp_path: Path) -> None:
+    def test_it_opens_decodes_and_names_no_path(self, tmp_path: Path) -> None:
         product = standard(tmp_path / "board", 12)
         dataset = prepared(product, tmp_path / "out")
         split = decode_split(dataset, "test", tmp_path / "cache")
@@ -54,7 +40,7 @@ class TestWriting:
         assert info["sources"]["masks/p03.png"] == file_digest(product.root / "masks/p03.png")
         assert info["photographs"] == {"train": 7, "val": 1, "test": 4}
 
-    def test_bytes_depend_on_neither_workers_nor_place(
+    def test_bytes_depend_on_neither_workers_nor_path(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(plan, "CHUNK_PIXELS", 2 * 96 * 80)
@@ -70,25 +56,6 @@ class TestWriting:
         product.picture("masks/p01.png", rectangle(96, 80, (1, 1, 9, 9), 2))
         changed = tree(prepared(product, tmp_path / "out").root)
         assert changed["masks/p01-r00c00.png"] != before["masks/p01-r00c00.png"]
-
-    def test_killed_and_run_again_it_ends_the_same(self, tmp_path: Path) -> None:
-        product = standard(tmp_path / "board", 60)
-        finished = tree(prepared(product, tmp_path / "whole").root)
-        (tmp_path / "write.py").write_text(WRITE)
-        (tmp_path / "params.json").write_text(product.params().model_dump_json())
-        command = [sys.executable, "write.py", "params.json", str(tmp_path / "out")]
-        process = subprocess.Popen(command, cwd=tmp_path)
-        deadline = time.monotonic() + 30
-        while process.poll() is None and time.monotonic() < deadline:
-            if len(list(tmp_path.glob(".out.partial-*/images/*.png"))) > 30:
-                break
-            time.sleep(0.005)
-        process.kill()
-        process.wait()
-        assert not (tmp_path / "out").exists()
-        assert len(list(tmp_path.glob(".out.partial-*/images/*.png"))) > 30
-        assert tree(prepared(product, tmp_path / "out").root) == finished
-        assert [path.name for path in tmp_path.glob(".*")] == []
 
     def test_an_archive_of_the_folder_will_do(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)

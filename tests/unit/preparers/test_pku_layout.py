@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cadnet.preparers.naming import safe_name
-from cadnet.preparers.pku_pcb.layout import Raw, read_layout
+from cadnet.images.files import safe_name
+from cadnet.preparers.pku_pcb.layout import MAX_BOXES, Box, Raw, class_name, read_annotation, read_layout
 from cadnet.writing.units import PreparationError
 from tests.fake_pku import WIDTH, draw_board, write_annotation, write_fake_pku, write_jpeg
+from tests.samples import sample
 
 
 @pytest.fixture(scope="module")
@@ -134,9 +135,9 @@ def test_unusable_files_are_reported_together(raw: Path) -> None:
     assert message.startswith("7 problems in ")
     for part in (
         "01_short_01.jpg is cut short",
-        "01_short_02.jpg cannot be read",
+        "01_short_02.jpg cannot be decoded",
         "07_short_01.jpg has more than 134217728 pixels",
-        "07_short_02.jpg cannot be read",
+        "07_short_02.jpg cannot be decoded",
         "01_missing_hole_01.xml is not readable XML",
         "class 'dent' is unknown",
         "upside down",
@@ -183,8 +184,8 @@ def no_photographs(raw: Path) -> None:
     [
         (drop_board, r"07_short_02\.jpg shows board '07', and .*PCB_USED holds no 07\.JPG"),
         (shrink_board, r"07_short_02\.jpg is 420 x 300 and its board 400 x 300"),
-        (same_stem, r"01_short_01 is there twice: .*Missing_hole.*Short"),
-        (two_boards, r"01 is there twice: .*01\.JPG and PCB_USED/01\.jpeg"),
+        (same_stem, r"01_short_01 exists twice: .*Missing_hole.*Short"),
+        (two_boards, r"01 exists twice: .*01\.JPG and PCB_USED/01\.jpeg"),
         (lonely_annotation, r"annotation .*01_short_01\.xml has no photograph of its name"),
         (lonely_annotation, r"rotated copy .*01_short_01\.jpg has no photograph of its name"),
         (lonely_photograph, r"photograph .*01_short_01\.jpg has no annotation of its name"),
@@ -206,3 +207,100 @@ def test_a_photograph_lying_on_its_side_has_the_size_it_is_decoded_to(raw: Path)
     Image.fromarray(np.zeros((WIDTH, 300, 3), np.uint8)).save(data, "JPEG", exif=exif)
     path.write_bytes(data.getvalue())
     assert "01_short_01" in names(read(raw))
+
+
+BOMB = """<?xml version="1.0"?>
+<!DOCTYPE lolz [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>
+<annotation><filename>&b;</filename></annotation>"""
+EXTERNAL = """<?xml version="1.0"?>
+<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><annotation><filename>&e;</filename></annotation>"""
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(ValueError) as caught:
+        read_annotation(path)
+    return str(caught.value)
+
+
+def test_boxes_count_from_one_and_include_their_last_pixel(tmp_path: Path) -> None:
+    path = write_annotation(tmp_path / "a.xml", "short", [(1, 1, 10, 20), (400, 290, 420, 300)])
+    annotation = read_annotation(path)
+    assert (annotation.width, annotation.height) == (420, 300)
+    assert annotation.boxes == (Box("short", 0, 0, 10, 20), Box("short", 399, 289, 420, 300))
+    assert annotation.boxes[0].area == 200 and annotation.clipped == (False, False)
+
+
+def test_a_box_over_the_edge_is_clipped_and_noted(tmp_path: Path) -> None:
+    annotation = read_annotation(
+        write_annotation(tmp_path / "a.xml", "spur", [(-3, 5, 12, 20), (5, 5, 425, 9)])
+    )
+    assert annotation.boxes == (Box("spur", 0, 4, 12, 20), Box("spur", 4, 4, 420, 9))
+    assert annotation.clipped == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("box", "fault"),
+    [
+        ((500, 10, 520, 30), "is outside the 420 x 300 photograph"),
+        ((10, -40, 30, -2), "is outside"),
+        ((50, 50, 50, 50), "has no area"),
+        ((50, 50, 40, 60), "has no area"),
+    ],
+)
+def test_boxes_that_hold_nothing_are_faults(tmp_path: Path, box: tuple[int, ...], fault: str) -> None:
+    assert fault in refused(write_annotation(tmp_path / "a.xml", "spur", [box]))  # type: ignore[list-item]
+
+
+def test_all_faults_of_a_file_are_reported_together(tmp_path: Path) -> None:
+    path = write_annotation(tmp_path / "a.xml", "scratch", [(1, 1, 9, 9)])
+    text = path.read_text()
+    path.write_text(
+        text.replace("</annotation>", text[text.index("<object>") :]).replace("<xmin>1<", "<xmin>x<", 1)
+    )
+    lines = refused(path).splitlines()
+    assert len(lines) == 2 and "box 1" in lines[0] and "box 2" in lines[1]
+    assert "class 'scratch' is unknown; known are missing_hole, mouse_bite" in lines[1]
+
+
+@pytest.mark.parametrize("text", [BOMB, EXTERNAL])
+def test_entities_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "bomb.xml").write_text(text)
+    assert "bomb.xml declares entities or a document type" in refused(tmp_path / "bomb.xml")
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "is not readable XML"),
+        ("<annotation>", "is not readable XML"),
+        ("<annotation></annotation>", "gives no photograph size"),
+        (
+            "<annotation><size><width>9</width><height>1e999</height></size></annotation>",
+            "gives no photograph size",
+        ),
+        ("<annotation><size><width>9</width><height>9</height></size></annotation>", "has no box"),
+        ('<?xml version="1.0" encoding="klingon"?><annotation/>', "is not readable XML"),
+    ],
+)
+def test_files_that_say_nothing(tmp_path: Path, text: str, fault: str) -> None:
+    (tmp_path / "a.xml").write_text(text)
+    assert fault in refused(tmp_path / "a.xml")
+
+
+def test_floods_are_refused(tmp_path: Path) -> None:
+    many = [(x + 1, 1, x + 9, 9) for x in range(MAX_BOXES + 1)]
+    assert "at most 200 are read" in refused(write_annotation(tmp_path / "many.xml", "spur", many))
+    (tmp_path / "large.xml").write_text("<annotation>" + " " * 2**20)
+    assert "is larger than" in refused(tmp_path / "large.xml")
+
+
+def test_class_names_in_any_form() -> None:
+    forms = ("Missing_hole", "missing-hole", " Missing  Hole ", "MISSING_HOLE")
+    assert {class_name(form) for form in forms} == {"missing_hole"}
+
+
+def test_all_original_files_are_read() -> None:
+    files = sorted(sample("pku-pcb-annotations").rglob("*.xml"))
+    annotations = [read_annotation(file) for file in files]
+    assert len(annotations) == 693 and sum(len(a.boxes) for a in annotations) == 2953
+    assert not any(any(a.clipped) for a in annotations)

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 
 from cadnet.images import read_image
-from cadnet.preparers.pku_pcb.annotations import Box, read_annotation
-from cadnet.preparers.pku_pcb.difference import LEAST_SD, compare, measure_noise
-from cadnet.preparers.pku_pcb.masks import Defect, find_defects, number
+from cadnet.preparers.pku_pcb.layout import Box, read_annotation
+from cadnet.preparers.pku_pcb.masks import LEAST_SD, Defect, compare, find_defects, measure_noise, number
 from tests.fake_pku import Drawn, draw_board, draw_photograph
 from tests.samples import sample
 

@@ -10,7 +10,7 @@ from cadnet.config import AlignmentParams
 from cadnet.datasets.manifest import PreparedDataset, open_dataset
 from cadnet.files import read_json
 from cadnet.images import read_image, read_mask
-from cadnet.preparers.pku_pcb.annotations import CLASSES
+from cadnet.preparers.pku_pcb.layout import CLASSES
 from tests.fake_pku import (
     FOLDERS,
     HEIGHT,

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cadnet.preparers.pku_pcb.annotations import read_annotation
-from cadnet.preparers.pku_pcb.summary import count_rules
-from cadnet.preparers.pku_pcb.windows import Rectangle, cover, place_clean, place_windows
+from cadnet.preparers.pku_pcb.layout import read_annotation
+from cadnet.preparers.pku_pcb.plan import count_rules
+from cadnet.preparers.pku_pcb.windows import Rectangle, cover, draw_clean_windows, draw_windows
 from tests.samples import sample
 
 SHAPE = (300, 420)
@@ -20,7 +20,7 @@ def scattered(seed: int, count: int) -> list[Rectangle]:
 @pytest.mark.parametrize("seed", range(20))
 def test_every_defect_is_whole_in_a_window_inside_the_photograph(seed: int) -> None:
     rectangles = scattered(seed, 1 + seed % 9)
-    places = place_windows(None, SHAPE, rectangles, 128, f"{seed}")
+    places = draw_windows(None, SHAPE, rectangles, 128, f"{seed}")
     assert len(places) <= len(rectangles)
     assert all(0 <= x <= SHAPE[1] - 128 and 0 <= y <= SHAPE[0] - 128 for x, y in places)
     assert all(any(r.within(x, y, 128) for x, y in places) for r in rectangles)
@@ -39,13 +39,13 @@ def test_a_defect_larger_than_a_window_is_shown_from_its_middle() -> None:
 
 def test_photographs_smaller_than_a_window() -> None:
     assert cover(100, 90, [Rectangle(60, 50, 99, 89)], 128) == [((0, 0), (0, 0))]
-    assert place_clean(None, (90, 100), [], 128, 3, "") == []
+    assert draw_clean_windows(None, (90, 100), [], 128, 3, "") == []
 
 
 def test_places_are_drawn_by_the_key_alone_and_differ() -> None:
     rectangle = [Rectangle(200, 150, 220, 170)]
-    places = {str(k): place_windows(None, SHAPE, rectangle, 128, str(k)) for k in range(30)}
-    assert places == {str(k): place_windows(None, SHAPE, rectangle, 128, str(k)) for k in range(30)}
+    places = {str(k): draw_windows(None, SHAPE, rectangle, 128, str(k)) for k in range(30)}
+    assert places == {str(k): draw_windows(None, SHAPE, rectangle, 128, str(k)) for k in range(30)}
     xs = [place[0][0] for place in places.values()]
     assert len(set(xs)) > 20 and min(xs) < 120 and max(xs) > 170
 
@@ -54,19 +54,19 @@ def test_windows_keep_away_from_what_the_photograph_does_not_show() -> None:
     outside = np.zeros(SHAPE, bool)
     outside[:, :150] = True
     rectangle = [Rectangle(180, 150, 200, 170)]
-    blind = [place_windows(None, SHAPE, rectangle, 128, str(k))[0][0] for k in range(20)]
-    seeing = [place_windows(outside, SHAPE, rectangle, 128, str(k))[0][0] for k in range(20)]
+    blind = [draw_windows(None, SHAPE, rectangle, 128, str(k))[0][0] for k in range(20)]
+    seeing = [draw_windows(outside, SHAPE, rectangle, 128, str(k))[0][0] for k in range(20)]
     assert min(seeing) >= 128 > min(blind)
-    clean = place_clean(outside, SHAPE, rectangle, 64, 5, "a")
+    clean = draw_clean_windows(outside, SHAPE, rectangle, 64, 5, "a")
     assert len(clean) == 5 and all(x >= 144 for x, _ in clean)
 
 
 def test_clean_windows_show_no_defect() -> None:
     rectangles = scattered(3, 6)
-    clean = place_clean(None, SHAPE, rectangles, 64, 8, "a")
+    clean = draw_clean_windows(None, SHAPE, rectangles, 64, 8, "a")
     assert clean and len(set(clean)) == len(clean)
     assert not any(r.touches(x, y, 64) for r in rectangles for x, y in clean)
-    assert place_clean(None, SHAPE, [Rectangle(0, 0, 420, 300)], 64, 8, "a") == []
+    assert draw_clean_windows(None, SHAPE, [Rectangle(0, 0, 420, 300)], 64, 8, "a") == []
 
 
 def test_counts_of_the_original_annotations_beside_the_paper() -> None:

@@ -102,7 +102,7 @@ def test_another_list_is_kept_unless_it_may_be_replaced(
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("dataset", "", "semi.dataset in params.yaml is empty, so there is no list to draw; fill it in"),
+        ("dataset", "", "semi.dataset in params.yaml is empty, so there is no list to choose; fill it in"),
         ("labels", "", "semi.labels in params.yaml is empty"),
         ("fractions", [], "semi.fractions in params.yaml is empty"),
         ("dataset", "nothing", "semi.dataset 'nothing' in params.yaml is not defined; name a subset such as"),

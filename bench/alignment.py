@@ -4,7 +4,7 @@
 at once, spoils them (exposure, noise, JPEG) and compares what is found with what was done: the error is the
 largest distance on a grid over the crop. The same for other pictures and for perspective; then how far the
 residual can be believed, photographs that need no motion, and pairs that must be refused. One thread. Sets
-whose samples are missing are named and left out; SynLCD's patterns are always there.
+whose samples are missing are named and left out; SynLCD's patterns always exist.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ SIZE = 512
 SHIFT, DEGREES = 30.0, 5.0
 PERSPECTIVE = 5e-5
 """Moves a corner of the crop by up to about 7 px."""
-BAR_ERROR, BAR_SHARE, BAR_MS = 0.5, 0.95, 50.0
+BAR_ERROR, BAR_FRACTION, BAR_MS = 0.5, 0.95, 50.0
 
 
 class Case(NamedTuple):
-    """A pair and its true motion (3, 3); ``name`` tells where it is from."""
+    """A pair and its true motion (3, 3); ``name`` is its source."""
 
     name: str
     image: np.ndarray
@@ -66,9 +66,9 @@ def spoil(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def moved(picture: np.ndarray, truth: np.ndarray, corner: tuple[int, int] = (0, 0)) -> np.ndarray:
-    """The crop at ``corner`` (x, y) of a picture, moved by ``truth``."""
-    place = np.array([[1, 0, -corner[0]], [0, 1, -corner[1]], [0, 0, 1]])
-    return cv2.warpPerspective(picture, truth @ place, (SIZE, SIZE), flags=cv2.INTER_CUBIC)
+    """Return the crop at ``corner`` (x, y) of a picture, moved by ``truth``."""
+    shift = np.array([[1, 0, -corner[0]], [0, 1, -corner[1]], [0, 0, 1]])
+    return cv2.warpPerspective(picture, truth @ shift, (SIZE, SIZE), flags=cv2.INTER_CUBIC)
 
 
 def board_cases(count: int, perspective: float = 0.0) -> Iterator[Case]:
@@ -124,9 +124,9 @@ def bench_motions(name: str, cases: Iterator[Case], model: str) -> None:
         residuals.append(found.residual)
         confidences.append(found.confidence)
         accepted.append(found.accepted)
-    share, slow = np.mean(np.array(errors) < BAR_ERROR), np.percentile(clock, 95)
+    good, slow = np.mean(np.array(errors) < BAR_ERROR), np.percentile(clock, 95)
     print(
-        f"{name:24} {len(errors):4} {share:7.1%} {np.median(errors):7.3f} {np.percentile(errors, 95):7.3f} "
+        f"{name:24} {len(errors):4} {good:7.1%} {np.median(errors):7.3f} {np.percentile(errors, 95):7.3f} "
         f"{max(errors):7.3f} {np.median(residuals):9.3f} {min(confidences):6.2f} {np.mean(accepted):8.1%} "
         f"{np.median(clock):7.1f} {np.mean(clock):6.1f} {slow:6.1f} {np.median(cpu):8.1f}",
         flush=True,
@@ -195,8 +195,8 @@ def main() -> None:
     patterns, transistors = sorted(PATTERNS.glob("*.png")), sorted(TRANSISTORS.glob("train/good/*.png"))
     for folder in (BOARDS, TRANSISTORS):
         if not folder.is_dir():
-            print(f"LEFT OUT: the real samples {folder} are not there")
-    print(f"bar: error below {BAR_ERROR} px in {BAR_SHARE:.0%}, below {BAR_MS:.0f} ms a pair")
+            print(f"LEFT OUT: no real samples in {folder}")
+    print(f"bar: error below {BAR_ERROR} px in {BAR_FRACTION:.0%}, below {BAR_MS:.0f} ms a pair")
     print(
         f"{'motion up to 30 px, 5°':24} {'n':>4} {'<0.5px':>7} {'median':>7} {'p95':>7} {'max':>7} "
         f"{'residual':>9} {'conf>=':>6} {'accepted':>8} {'ms med':>7} {'mean':>6} {'p95':>6} {'cpu med':>8}"

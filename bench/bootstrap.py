@@ -1,4 +1,4 @@
-"""Seconds of the paired bootstrap and of measuring contrast, beside what they cannot be done in less than.
+"""Seconds of the paired bootstrap and of measuring contrast, beside a lower limit of each.
 
     python -m bench.bootstrap [--images 1800 --classes 16 --seeds 3 --size 512]
 
@@ -8,32 +8,20 @@ The limits: the bootstrap's matrix product of draws and sums alone; one pass ove
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
-from collections.abc import Callable
 
 import numpy as np
 
+from bench.timing import seconds
 from cadnet.evaluation.bootstrap import RESAMPLES, paired_bootstrap
-from cadnet.evaluation.contrast import defect_contrast
 from cadnet.evaluation.counts import Counts
-
-
-def seconds(call: Callable[[], object], repeats: int = 3) -> float:
-    """Median seconds of one call."""
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)
+from cadnet.evaluation.slices import defect_contrast
 
 
 def made_up_counts(generator: np.random.Generator, images: int, classes: int) -> Counts:
-    """Counts of a network that finds most of what there is."""
+    """Counts of a network that finds most defects."""
     confusion = generator.integers(0, 40, (images, classes + 1, classes + 1))
-    places = np.arange(classes + 1)
-    confusion[:, places, places] += 300
+    labels = np.arange(classes + 1)
+    confusion[:, labels, labels] += 300
     return Counts(np.arange(images), confusion, np.zeros((classes, 2, 0), np.int64))
 
 
@@ -62,9 +50,9 @@ def main() -> None:
     masks = np.zeros((part, asked.size, asked.size), np.uint8)
     masks[::2, 20:90, 40:140] = 1
     index = np.arange(part) % 3
-    share = asked.images / part
-    took = share * seconds(lambda: defect_contrast(images, images[:3], index, masks))
-    reading = share * seconds(lambda: [image.sum(dtype=np.int64) for image in images])
+    scale = asked.images / part
+    took = scale * seconds(lambda: defect_contrast(images, images[:3], index, masks))
+    reading = scale * seconds(lambda: [image.sum(dtype=np.int64) for image in images])
     what = f"contrast of {asked.images} pairs of {asked.size} px"
     print(f"{what}: {took:.2f} s; summing their pixels: {reading:.2f} s")
 

@@ -1,4 +1,4 @@
-"""What evaluating costs beside the forward passes themselves, part by part; at most a tenth is allowed.
+"""Cost of an evaluation besides its forward passes, by part; the limit is a tenth.
 
     OMP_NUM_THREADS=1 python -m bench.evaluation [--images 48 --size 512 --batch 16 --classes 2 --repeats 3]
 
@@ -25,13 +25,14 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from bench.training import METHODS, synchronise
+from bench.timing import default_device, synchronise
+from bench.training import METHODS
 from cadnet.datasets.cache import DecodedSplit
 from cadnet.datasets.device import DevicePairs, EvalBatches
-from cadnet.evaluation.contrast import defect_contrast
 from cadnet.evaluation.counts import Counts
 from cadnet.evaluation.evaluate import evaluate
 from cadnet.evaluation.result import evaluation_result, per_image_table
+from cadnet.evaluation.slices import defect_contrast
 from cadnet.files import write_json
 from cadnet.models.factory import build_model
 from cadnet.types import PairBatch, SegOutput
@@ -125,15 +126,15 @@ def score(clock: Clock, network: nn.Module, pairs: DevicePairs, batch: int, name
 
 def finish(clock: Clock, counts: Counts, contrast: np.ndarray, names: list[str], images: int) -> None:
     """Reduce and write as the stage does, the counts repeated until they are of ``images`` images."""
-    places = np.arange(images) % counts.num_images
-    counts = Counts(np.arange(images), counts.confusion[places], counts.histograms)
-    contrast = contrast[places]
+    rows = np.arange(images) % counts.num_images
+    counts = Counts(np.arange(images), counts.confusion[rows], counts.histograms)
+    contrast = contrast[rows]
     manifest = pd.DataFrame(
         {
             "sample_id": [f"sample-{i:05d}" for i in range(images)],
             "subset": [("line", "abpt", "mixed")[i % 3] for i in range(images)],
             "group": [str(3 * i // images) for i in range(images)],
-            "has_defect": places % 2 == 0,
+            "has_defect": rows % 2 == 0,
         }
     )
     with clock.measure("result and slices"):
@@ -190,9 +191,8 @@ def main() -> None:
     parser.add_argument("--whole", type=int, default=1800, help="images of the split that is meant")
     parser.add_argument("--methods", nargs="+", choices=sorted(METHODS), default=list(METHODS))
     asked = parser.parse_args()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device, name = default_device()
     cv2.setNumThreads(torch.get_num_threads())
-    name = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     what = f"{asked.images} images of {asked.size} px, {asked.references} references, batch {asked.batch}"
     print(f"{name}, {what}, {asked.classes} classes; milliseconds per image")
     with tempfile.TemporaryDirectory() as folder:

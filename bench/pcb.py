@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-import resource
 import tempfile
 import threading
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import cv2
 
+from bench.timing import cpu_seconds
 from cadnet.config import PkuPcbParams
 from cadnet.images import encode_png, read_image
 from cadnet.preparers.pku_pcb.layout import read_layout
@@ -113,12 +113,6 @@ def bench_parts(raw: Path) -> None:
             step()
             times.append((time.perf_counter() - start) * 1e3)
         print(f"{name:44} {min(times):8.1f} ms", flush=True)
-
-
-def cpu_seconds() -> float:
-    """Processor time of this process and of its ended children."""
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def bench_dataset(raw: Path, out: Path, workers: int) -> None:

@@ -1,4 +1,4 @@
-"""What a kept reference saves, and whether memory stays flat, each beside its limit.
+"""Time that a cached reference saves, and growth of memory, each beside its limit.
 
     python -m bench.prediction [--size 512 --pairs 10 --images 1000 --encoder b0]
 
@@ -13,25 +13,22 @@ from __future__ import annotations
 
 import argparse
 import copy
-import resource
-import statistics
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.timing import alternately, peak_megabytes
 from cadnet.images import write_png
 from cadnet.inference import Predictor, Product, write_product
 from cadnet.models.factory import build_model
 from cadnet.models.weights import save_weights
 
 BAR = 0.60
-"""Share of the uncached time that a pair may cost."""
+"""Fraction of the uncached time that a pair may cost."""
 BAR_GROWTH_MB = 50.0
 """MB that the last nine tenths of the images may add to the peak."""
 
@@ -58,20 +55,6 @@ def picture(size: int, seed: int) -> np.ndarray:
     return image + (noise if seed else 0)
 
 
-def alternately(calls: dict[str, Callable[[], object]], rounds: int, device: str) -> dict[str, float]:
-    """Median milliseconds of each call, after one that does not count."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(rounds + 1):
-        for name, call in calls.items():
-            started = time.perf_counter()
-            call()
-            if device != "cpu":
-                torch.cuda.synchronize()
-            if turn:
-                times[name].append(1e3 * (time.perf_counter() - started))
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
 def bench_pairs(product: Product, size: int, pairs: int, device: str) -> None:
     """Cached and uncached time of a pair, whole and of the network alone."""
     image = picture(size, 1)
@@ -89,10 +72,10 @@ def bench_pairs(product: Product, size: int, pairs: int, device: str) -> None:
                 "network cached": lambda: network(batch, reference_features=features),
             },
             pairs,
-            kept._network.device.type,
+            device=kept._network.device.type,
         )
     for what in ("pair", "network"):
-        before, after = found[f"{what} uncached"], found[f"{what} cached"]
+        before, after = (1e3 * found[f"{what} {how}"] for how in ("uncached", "cached"))
         bar = f" (bar {BAR:.0%})" if what == "pair" else ""
         print(f"{what}: {before:.1f} ms uncached, {after:.1f} ms cached, {after / before:.0%}{bar}")
     before, encoder = multiply_adds(network, size)
@@ -120,11 +103,10 @@ def bench_memory(product: Product, size: int, images: int) -> None:
         for index in range(images):
             yield picture(size, index + 1)
 
-    unit = 1 if sys.platform == "darwin" else 1024
     peaks = []
     for count, _ in enumerate(Predictor(product).predict_many(stream()), start=1):
         if count in (max(1, images // 10), images):
-            peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6)
+            peaks.append(peak_megabytes())
     print(
         f"memory: peak {peaks[0]:.0f} MB after {max(1, images // 10)} images, {peaks[-1]:.0f} MB after "
         f"{images}, {peaks[-1] - peaks[0]:.0f} MB more (bar {BAR_GROWTH_MB:.0f})"

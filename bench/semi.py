@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
 
 import torch
 
+from bench.timing import default_device, peak_megabytes, synchronise
 from cadnet.config import MethodParams
-from cadnet.semi.batches import SemiBatch
-from cadnet.semi.build import build_learner
-from cadnet.training.learner import Outcome
+from cadnet.semi.base import SemiBatch
+from cadnet.semi.jobs import build_learner
+from cadnet.training.task import Outcome
 from cadnet.types import PairBatch
 from pipelines.profile import load_profile
 
@@ -42,13 +42,13 @@ def megabytes(device: str) -> float:
     """Highest memory so far, in 10^6 bytes."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    return peak_megabytes()
 
 
 def measure(method: MethodParams, batch: int, size: int, steps: int) -> dict[str, float]:
     """Run ``steps`` steps; returns seconds per step and memory added."""
     params = load_profile(PROFILE)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device, _ = default_device()
     learner = build_learner(method, params.train).to(device).train()
     parameters = [p for p in learner.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=1e-3)
@@ -62,8 +62,7 @@ def measure(method: MethodParams, batch: int, size: int, steps: int) -> dict[str
         outcome.parts["loss"].backward()
         optimizer.step()
         learner.after_step(step)
-        if device == "cuda":
-            torch.cuda.synchronize()
+        synchronise(device)
         seconds.append(time.perf_counter() - started)
     return {"seconds": min(seconds[1:]), "megabytes": megabytes(device) - before}
 
@@ -81,7 +80,7 @@ def main() -> None:
     semi = load_profile(PROFILE).methods
     methods = {name: semi[name] for name in load_profile(PROFILE).semi.methods}
     methods = {
-        "unet alone": methods["dct"].model_copy(update={"semi": None, "title": "U-Net alone"}),
+        ALONE: methods["dct"].model_copy(update={"semi": None, "title": "U-Net alone"}),
         **methods,
     }
     if given.method:

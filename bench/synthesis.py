@@ -1,15 +1,14 @@
 """How fast SynLCD samples are made, each figure beside the limit it is compared with.
 
-``python bench/synthesis.py`` draws ``mixed`` samples at 512 px, half of them defective: drawing alone and
-with PNG encoding in one process, then whole datasets written by one and by two processes. Rates are given by
-the clock and per second of processor time: on a busy machine only the second is the program's own. The limits
-are for 512 px; other sizes show only how the time scales.
+``python -m bench.synthesis`` generates ``mixed`` samples at 512 px, half of them defective: rendering alone
+and with PNG encoding in one process, then whole datasets written by one and by two processes. Rates are given
+by the clock and per second of processor time: on a busy machine only the second is the program's own. The
+limits are for 512 px; other sizes show only how the time scales.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
 import shutil
 import tempfile
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from bench.timing import cpu_seconds
 from cadnet.config import SynLCDParams
 from cadnet.images import encode_png
 from cadnet.synthesis.generator import SynLCDGenerator
@@ -31,12 +31,6 @@ PNG_LIMIT_MS = 21.0
 """Milliseconds that encoding a noisy 512 px image took with zlib level 1 and OpenCV's other defaults."""
 BAR = 25.0
 """Complete samples per second that two cores must reach."""
-
-
-def cpu_seconds() -> float:
-    """Processor time of this process and of its ended children."""
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def rate(work: Callable[[], int]) -> tuple[float, float]:
@@ -52,29 +46,31 @@ def report(what: str, rates: tuple[float, float], limit: str) -> None:
 
 
 def bench_one_process(params: SynLCDParams, count: int) -> None:
-    """Drawing alone, with encoding, and encoding alone, on one core."""
+    """Rendering alone, with encoding, and encoding alone, on one core."""
     cv2.setNumThreads(1)
-    drawing = SynLCDGenerator(load_patterns(params.patterns, params.size), params)
-    jobs = [(PATTERN_NAMES[i % 10], i // 20, i % 20 < 10) for i in range(count)]
+    generator = SynLCDGenerator(load_patterns(params.patterns, params.size), params)
+    keys = [(PATTERN_NAMES[i % 10], i // 20, i % 20 < 10) for i in range(count)]
     for name in PATTERN_NAMES:  # edge points and strip modes are kept from here on
         for index in range(3):
-            drawing.overlay(name, 10_000 + index)
+            generator.overlay(name, 10_000 + index)
 
-    def draw() -> int:
-        return len([drawing.sample(*job) for job in jobs])
+    def render() -> int:
+        return len([generator.sample(*key) for key in keys])
 
-    def draw_and_encode() -> int:
-        for job in jobs:
-            sample = drawing.sample(*job)
+    def render_and_encode() -> int:
+        for key in keys:
+            sample = generator.sample(*key)
             encode_png(sample.image)
             encode_png(sample.mask)
         return count
 
-    report("drawing, one core", rate(draw), f"limit {COMPUTE_LIMIT:.0f} images/s/core without PNG")
+    report("rendering, one core", rate(render), f"limit {COMPUTE_LIMIT:.0f} images/s/core without PNG")
     report(
-        "drawing and PNG, one core", rate(draw_and_encode), f"limit {1e3 / (15 + PNG_LIMIT_MS):.0f} with PNG"
+        "rendering and PNG, one core",
+        rate(render_and_encode),
+        f"limit {1e3 / (15 + PNG_LIMIT_MS):.0f} with PNG",
     )
-    clean = drawing.overlay("01", 0).image
+    clean = generator.overlay("01", 0).image
     noise = np.random.default_rng(0).normal(0, 8, clean.shape)
     noisy = np.clip(clean + noise, 0, 255).astype(np.uint8)
     times = []
@@ -87,7 +83,7 @@ def bench_one_process(params: SynLCDParams, count: int) -> None:
 
 
 def bench_dataset(params: SynLCDParams, workers: int, folder: Path) -> None:
-    """A whole dataset: processes started, drawn, encoded, written, synced, renamed."""
+    """A whole dataset: processes started, rendered, encoded, written, synced, renamed."""
     out = folder / f"workers-{workers}"
     total = 10 * (params.defective_per_pattern + params.clean_per_pattern)
 

@@ -9,8 +9,6 @@ products) at the rate this machine reaches in one large matrix product of the sa
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from bench.timing import default_device, seconds
 from cadnet.config import Recipe
 from cadnet.datasets.augment import Augmentation
 from cadnet.datasets.cache import DecodedSplit
@@ -32,30 +31,11 @@ METHODS = {"CADNet": ("cadnet", "ce+bcl"), "SegFormer": ("segformer", "ce")}
 ADAMW = Recipe(optimizer="adamw", lr=1e-3, weight_decay=0.01, schedule="constant")
 
 
-def synchronise(device: str) -> None:
-    """Wait for a GPU."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
-def seconds(call: Callable[[], object], device: str, repeats: int, warmup: int = 3) -> float:
-    """Median seconds of one call."""
-    times = []
-    for step in range(warmup + repeats):
-        synchronise(device)
-        started = time.perf_counter()
-        call()
-        synchronise(device)
-        if step >= warmup:
-            times.append(time.perf_counter() - started)
-    return statistics.median(times)
-
-
 def matmul_rate(device: str, dtype: torch.dtype) -> float:
     """Multiply-adds per second of one large matrix product."""
     side = 8192 if device == "cuda" else 2048
     a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-    return side**3 / seconds(lambda: a @ b, device, 5)
+    return side**3 / seconds(lambda: a @ b, 5, warmup=3, device=device)
 
 
 def fake_pairs(count: int, size: int, device: str) -> DevicePairs:
@@ -102,10 +82,9 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--profile", type=Path, help="write a Chrome trace of five training steps of CADNet")
     arguments = parser.parse_args()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device, name = default_device()
     bf16 = arguments.precision == "bf16" or (arguments.precision is None and device == "cuda")
     rate = matmul_rate(device, torch.bfloat16 if bf16 else torch.float32)
-    name = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     print(f"{name}, {'bf16' if bf16 else 'fp32'}, {arguments.size} px, batch {arguments.batch}; ", end="")
     print(f"matrix product: {rate / 1e9:.0f} G multiply-adds/s")
     pairs = fake_pairs(max(64, 4 * arguments.batch), arguments.size, device)
@@ -117,7 +96,8 @@ def main() -> None:
             model.compile()
         loss = CompositeLoss(kind, 0.02 if kind != "ce" else 0.0, (9, 1)).to(device)
         step = train_step(model.train(), loss, pairs, arguments.batch, arguments.size, bf16)
-        report(title, "train", arguments.batch / seconds(step, device, arguments.steps), rate / (3 * macs))
+        spent = seconds(step, arguments.steps, warmup=3, device=device)
+        report(title, "train", arguments.batch / spent, rate / (3 * macs))
         if arguments.profile and model_name == "cadnet":
             trace(step, arguments.profile)
 
@@ -125,7 +105,8 @@ def main() -> None:
             batches = EvalBatches(pairs, arguments.batch)
             return evaluate(model, batches, len(pairs), ("line", "abpt"), device, bf16=bf16)
 
-        report(title, "evaluate", len(pairs) / seconds(score, device, 3, warmup=1), rate / macs)
+        spent = seconds(score, 3, warmup=1, device=device)
+        report(title, "evaluate", len(pairs) / spent, rate / macs)
     if device == "cuda":
         print(f"peak memory {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB")
 

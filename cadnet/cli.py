@@ -21,7 +21,7 @@ def main() -> None:
 
 
 def fail(error: Exception | str, code: int = 1) -> NoReturn:
-    """End the command with one clear line on stderr instead of a traceback."""
+    """End the command with one line on stderr instead of a traceback."""
     typer.echo(f"error: {error}", err=True)
     raise typer.Exit(code)
 
@@ -39,9 +39,9 @@ def synth(
         "data/synlcd/patterns"
     ),
     split_list: Annotated[Path, typer.Option(help="csv pattern,split.")] = Path("splits/synlcd.csv"),
-    workers: Annotated[int, typer.Option(min=1, help="Drawing processes.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 1,
 ) -> None:
-    """Draw a synthetic LCD defect dataset. Run again after an interruption to go on where it stopped."""
+    """Generate a synthetic LCD defect dataset. Run again after an interruption to resume."""
     from pydantic import ValidationError
 
     from cadnet.config import SynLCDParams
@@ -60,7 +60,7 @@ def synth(
     try:
         write_synlcd(params, out, workers=workers, progress=True)
     except KeyboardInterrupt:
-        fail("interrupted; run the same command again to go on", 130)
+        fail("interrupted; run the same command again to resume", 130)
     except (PatternError, PreparationError, OSError, ValueError) as error:
         fail(error)
     typer.echo(f"{out} is complete", err=True)
@@ -76,19 +76,19 @@ def fetch_data(
     data: Annotated[Path, typer.Option(help="Folder of the raw data.")] = Path("data"),
     downloads: Annotated[Path, typer.Option(help="Folder of downloaded archives.")] = Path("downloads"),
 ) -> None:
-    """Get a public dataset: show its terms, download, check, unpack. Run again to go on after a cut."""
+    """Get a public dataset: show its terms, download, check, unpack. Run again to resume."""
     import sys
 
     from cadnet.fetching.command import run
-    from cadnet.fetching.fetch import Places
+    from cadnet.fetching.fetch import Folders
     from cadnet.fetching.sources import FetchError
 
     ask = typer.confirm if sys.stdin.isatty() else None
-    places = Places(data=data, downloads=downloads)
+    folders = Folders(data=data, downloads=downloads)
     try:
-        run(name, accept=accept_licence, file=file, places=places, say=typer.echo, ask=ask)
+        run(name, accept=accept_licence, file=file, folders=folders, log=typer.echo, ask=ask)
     except KeyboardInterrupt:
-        fail("interrupted; run the same command again to go on", 130)
+        fail("interrupted; run the same command again to resume", 130)
     except (FetchError, OSError) as error:
         fail(error)
 
@@ -101,7 +101,7 @@ def init_product_command(
     ] = "scratch,dent",
     folder: Annotated[Path, typer.Option(help="Where the product's folder is made.")] = Path("data"),
 ) -> None:
-    """Begin a dataset of your own product: a folder with an explained product.yaml, to be filled."""
+    """Begin a dataset of your own product: a folder with a commented product.yaml to fill in."""
     from cadnet.preparers.pairs import init_product
     from cadnet.writing.units import PreparationError
 
@@ -123,7 +123,7 @@ def compare(
     scale: Annotated[str, typer.Option(help="Only runs whose scale says this.")] = "",
     dataset_digest: Annotated[str, typer.Option(help="Only data whose digest begins so.")] = "",
     form: Annotated[
-        Literal["table", "csv", "markdown"], typer.Option("--format", help="How it is written.")
+        Literal["table", "csv", "markdown"], typer.Option("--format", help="Output format.")
     ] = "table",
     store: Store = None,
 ) -> None:
@@ -193,7 +193,7 @@ def predict(
         fail("no image; give --image with files, folders or quoted patterns", ERROR)
     request = Request(model, images, out, reference, threshold, align, batch, device)
     try:
-        code = run(request, resolve=resolve, say=typer.echo, warn=lambda line: typer.echo(line, err=True))
+        code = run(request, resolve=resolve, log=typer.echo, warn=lambda line: typer.echo(line, err=True))
     except KeyboardInterrupt:
         fail("interrupted; run the same command again", 130)
     except (OSError, ValueError, TrackingError) as error:
@@ -203,7 +203,7 @@ def predict(
 
 @app.command()
 def models(store: Store = None) -> None:
-    """List the registered models: versions, which is champion, and why others were rejected."""
+    """List the registered models: versions, the champion, and why others were rejected."""
     from cadnet.tracking.registry_command import list_models
     from cadnet.tracking.tracker import TrackingError
 

@@ -1,10 +1,10 @@
-"""Draw which training samples of the few-label grid are labelled at which share, and which are unlabelled.
+"""Choose the training samples of the few-label grid that are labelled at each fraction, or unlabelled.
 
     python -m pipelines.labels [--seed 0] [--replace]
 
 The list belongs to the parameters in force and goes to ``semi.labels``; it is committed, so that everyone
 trains with the same labels. Nothing has to be prepared for it: the ids of SynLCD's samples follow from the
-parameters. It lies outside ``splits/``, because a new file there would prepare every dataset again.
+parameters. It is outside ``splits/``, because a new file there would prepare every dataset again.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from pipelines.stages.command import run_stage
 from pipelines.trials import PARAMS
 
 
-def draw(params: ProjectParams, seed: int = 0, *, replace: bool = False) -> str:
-    """Draw the list of ``semi`` and write it, unless the same is there.
+def generate(params: ProjectParams, seed: int = 0, *, replace: bool = False) -> str:
+    """Choose the label list of ``semi`` and write it, unless the same file exists.
 
     Args:
         params: the grid may be off.
@@ -36,15 +36,15 @@ def draw(params: ProjectParams, seed: int = 0, *, replace: bool = False) -> str:
         One line that says how many samples of each pattern are labelled and unlabelled.
 
     Raises:
-        ConfigError: ``semi`` is incomplete or its dataset is not SynLCD, or another list is there.
-        DatasetError: a share is so small that it adds no sample.
+        ConfigError: ``semi`` is incomplete or its dataset is not SynLCD, or another list exists.
+        DatasetError: a fraction is so small that it adds no sample.
         FileNotFoundError: the dataset has no split list.
     """
     semi = params.semi
     rows = training_rows(_synlcd(params))
     path = Path(semi.labels)
-    drawn = draw_label_list(rows, semi.fractions, semi.unlabelled, seed)
-    text = f"# {_note(semi, seed)}\n" + drawn.to_csv(index=False, lineterminator="\n")
+    chosen = draw_label_list(rows, semi.fractions, semi.unlabelled, seed)
+    text = f"# {_note(semi, seed)}\n" + chosen.to_csv(index=False, lineterminator="\n")
     if not path.is_file() or path.read_text("utf-8") != text:
         if path.exists() and not replace:
             raise ConfigError(
@@ -56,7 +56,7 @@ def draw(params: ProjectParams, seed: int = 0, *, replace: bool = False) -> str:
 
 
 def training_rows(params: SynLCDParams) -> pd.DataFrame:
-    """Return the training samples that a SynLCD dataset has or will have, before anything is drawn.
+    """Return the training samples that a SynLCD dataset has or will have, before it is generated.
 
     Returns:
         The manifest's columns ``sample_id, split, group, has_defect``.
@@ -84,11 +84,11 @@ def training_rows(params: SynLCDParams) -> pd.DataFrame:
 
 
 def _synlcd(params: ProjectParams) -> SynLCDParams:
-    """The dataset of the grid, whose other parameters a list needs are there."""
+    """Return the dataset of the grid; raise ConfigError where a parameter of the list is missing."""
     semi = params.semi
     for key in ("dataset", "labels", "fractions"):
         if not getattr(semi, key):
-            raise ConfigError(f"semi.{key} in {PARAMS} is empty, so there is no list to draw; fill it in")
+            raise ConfigError(f"semi.{key} in {PARAMS} is empty, so there is no list to choose; fill it in")
     dataset = params.datasets.get(semi.dataset)
     if not isinstance(dataset, SynLCDParams):
         fault = "is not SynLCD" if dataset else "is not defined"
@@ -99,18 +99,18 @@ def _synlcd(params: ProjectParams) -> SynLCDParams:
 
 
 def _note(semi: SemiParams, seed: int) -> str:
-    shares = ", ".join(map(str, semi.fractions))
-    return f"seed {seed}, {semi.dataset}, labelled {shares}, unlabelled {semi.unlabelled}"
+    fractions = ", ".join(map(str, semi.fractions))
+    return f"seed {seed}, {semi.dataset}, labelled {fractions}, unlabelled {semi.unlabelled}"
 
 
 def _counts(labels: LabelList, rows: pd.DataFrame) -> str:
-    """How many samples of which patterns are used how."""
+    """Return, as text, how many samples of each pattern are labelled and unlabelled."""
     patterns: dict[str, list[str]] = {}
     for pattern, samples in rows.groupby("group")["sample_id"]:
         members = set(samples)
-        shares = [f"{len(members.intersection(labels.labelled(f)))} at {f}" for f in labels.fractions]
+        counts = [f"{len(members.intersection(labels.labelled(f)))} at {f}" for f in labels.fractions]
         unlabelled = len(members.intersection(labels.unlabelled))
-        text = f"of {len(members)} samples labelled {', '.join(shares)}, unlabelled {unlabelled}"
+        text = f"of {len(members)} samples labelled {', '.join(counts)}, unlabelled {unlabelled}"
         patterns.setdefault(text, []).append(str(pattern))
     return "; ".join(f"each pattern of {', '.join(names)}: {text}" for text, names in patterns.items())
 
@@ -125,7 +125,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     def body() -> None:
-        sys.stdout.write(draw(load_params(PARAMS), arguments.seed, replace=arguments.replace) + "\n")
+        sys.stdout.write(generate(load_params(PARAMS), arguments.seed, replace=arguments.replace) + "\n")
 
     run_stage(body)
 

@@ -4,7 +4,7 @@
 
 Equal effort: all methods of the main grid get the same number of trainings, each as long as the profile's
 own. Rows already in ``params/search/<dataset>.csv`` from the same data, settings and code are kept, so an
-interrupted search goes on. Which candidate becomes the recipe is written into the profile by hand, by the
+interrupted search resumes. Which candidate becomes the recipe is written into the profile by hand, by the
 mean over the methods that share it.
 """
 
@@ -22,14 +22,14 @@ from cadnet.config import ConfigError, ProjectParams, Recipe, load_params
 from cadnet.datasets.manifest import open_dataset
 from cadnet.files import write_text
 from cadnet.training.fit import FitResult, fit
-from cadnet.training.supervised import TrainingJob
+from cadnet.training.job import Job
 from pipelines.stages.command import run_stage
 from pipelines.stages.train import training_fingerprint
 from pipelines.trials import CACHE, CHECKPOINTS, PARAMS, dataset_folder, search_table
 
 
 def search(params: ProjectParams, methods: Sequence[str] = ()) -> pd.DataFrame:
-    """Train what has not been tried yet and write the table after each training.
+    """Train the candidates that have not been tried yet and write the table after each training.
 
     Args:
         params: with a section ``search``.
@@ -61,8 +61,8 @@ def search(params: ProjectParams, methods: Sequence[str] = ()) -> pd.DataFrame:
     return pd.DataFrame(list(rows.values()))
 
 
-def search_jobs(params: ProjectParams, methods: Sequence[str]) -> Iterator[tuple[str, TrainingJob]]:
-    """Each method's name with a training per candidate of its recipe.
+def search_jobs(params: ProjectParams, methods: Sequence[str]) -> Iterator[tuple[str, Job]]:
+    """Yield each method's name with a job per candidate of its recipe.
 
     Raises:
         ConfigError: an unknown method, or one whose recipe has no candidates.
@@ -79,10 +79,10 @@ def search_jobs(params: ProjectParams, methods: Sequence[str]) -> Iterator[tuple
         method = params.methods[name]
         for candidate in params.search.recipes[method.recipe]:
             train = params.train.model_copy(update={"recipes": {method.recipe: candidate}})
-            yield name, TrainingJob(dataset, method, train, params.search.seed)
+            yield name, Job(dataset, method, train, params.search.seed)
 
 
-def _row(name: str, job: TrainingJob, recipe: Recipe, result: FitResult) -> dict[Hashable, Any]:
+def _row(name: str, job: Job, recipe: Recipe, result: FitResult) -> dict[Hashable, Any]:
     scores: dict[Hashable, Any] = {
         key: value for key, value in result.best.items() if key.startswith(("val_iou_", "val_miou"))
     }

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cadnet.archives import ArchiveError, Limits, extract
+from cadnet.fetching.archives import ArchiveError, Limits
+from cadnet.fetching.unpacking import extract
 
 TREE = {
     "PCB/images/01_short_01.jpg": b"\xff\xd8" * 700,
@@ -31,6 +32,13 @@ def write_tar(path: Path, members: dict[str, bytes], mode: str = "w") -> Path:
         for name, data in members.items():
             add_member(archive, name, data)
     return path
+
+
+def write_archive(path: Path, members: dict[str, bytes]) -> Path:
+    """Write an archive of the kind that the suffix names."""
+    if path.suffix == ".zip":
+        return write_zip(path, members)
+    return write_tar(path, members, next(mode for end, mode in TAR_MODES.items() if path.name.endswith(end)))
 
 
 def add_member(archive: tarfile.TarFile, name: str, data: bytes = b"", **fields: object) -> None:

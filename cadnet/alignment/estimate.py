@@ -1,4 +1,4 @@
-"""Finding how an image lies on its reference."""
+"""Estimating the motion between an image and its reference."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from cadnet.alignment.align import check_picture
-from cadnet.alignment.changes import settle
-from cadnet.alignment.correlate import Model, displacement, refine, search
-from cadnet.alignment.features import match
+from cadnet.alignment.align import Alignment, Method, check_picture
 from cadnet.alignment.levels import Level, Pyramid, sides_for
-from cadnet.alignment.quality import Quality, measure
-from cadnet.alignment.result import Alignment, Method
+from cadnet.alignment.motion import Model, displacement, match, refine, search
+from cadnet.alignment.quality import Quality, measure, settle
 from cadnet.config import AlignmentParams
 
 _LARGEST_SIDE = 1024
@@ -24,9 +21,9 @@ _QUALITY_SIDES = (256, 1024)
 _MIN_SIDE = 32
 """Pictures with a shorter side hold no patch to measure on."""
 _KEEP = 0.1
-"""Pixels of residual that patches can hardly tell from nothing: no better motion is looked for."""
+"""Pixels of residual within the measurement error: no better motion is sought."""
 _NEGLIGIBLE = 0.25
-"""Pixels; a motion that moves no corner farther costs more sharpness than it gains in place."""
+"""Pixels; resampling by a smaller motion costs more sharpness than it gains."""
 _CERTAIN = 0.95
 """Correlation on the coarse level after which no second start is tried."""
 _CONVERGED = 0.2
@@ -34,18 +31,18 @@ _CONVERGED = 0.2
 _NEAR = 1.0
 """Pixels of residual below which one more iteration of ECC is enough."""
 _ROUNDS = 2
-"""Times that this is done at most."""
+"""Largest number of such refinements."""
 
 
 class _Limits(NamedTuple):
-    """What an alignment is judged by; ``shape`` is the reference's (H, W)."""
+    """Limits of acceptance; ``shape`` is the reference's (H, W)."""
 
     params: AlignmentParams
     shape: tuple[int, ...]
     same_size: bool
 
     def judge(self, matrix: np.ndarray, method: Method, quality: Quality) -> Alignment:
-        # The farthest that two points of the reference can lie apart stands for "not known".
+        # The reference's diagonal stands for an unknown residual.
         residual = math.hypot(*self.shape) if quality.residual is None else quality.residual
         shift = displacement(matrix, np.eye(3), self.shape)
         within = (
@@ -66,16 +63,16 @@ class _Pair(NamedTuple):
 
 
 def estimate_alignment(image: np.ndarray, reference: np.ndarray, params: AlignmentParams) -> Alignment:
-    """Estimate the motion that brings ``image`` onto ``reference``.
+    """Estimate the motion that aligns ``image`` with ``reference``.
 
     Args:
         image: uint8 RGB (h, w, 3).
         reference: uint8 RGB (H, W, 3); sizes may differ, pixels must be of about the same size.
         params: the motion model and the limits of acceptance.
 
-    A pair that already lies on each other as well as the estimate would put it comes back with exactly the
+    A pair that is already aligned as well as by the estimate gives exactly the
     identity. A pair that cannot be aligned (blank, noise, another product, too small) is no error: it
-    comes back with the best guess and ``accepted`` False.
+    gives the best guess and ``accepted`` False.
 
     Raises:
         ValueError: shapes or types are not as above.
@@ -129,7 +126,7 @@ def _refined(pair: _Pair, matrix: np.ndarray, model: Model, method: Method) -> A
     for _ in range(_ROUNDS):
         if quality.residual is not None and quality.residual <= _CONVERGED:
             break
-        # Fewer iterations where little is left to go.
+        # Fewer iterations near convergence.
         step = 2 if quality.residual is not None and quality.residual < _NEAR else 1
         again = _refined_again(pair.levels[-1], matrix, model, step)
         improved = _measured_again(pair.quality, again)

@@ -10,9 +10,9 @@ import numpy as np
 COARSE_SIDE = 128
 """Longer side in pixels of the level on which the search starts."""
 _COARSE_SHORT = 32
-"""Its shorter side at least: a strip is reduced less."""
+"""Smallest shorter side: strips are reduced less."""
 LIGHT_SIGMA = 8.0
-"""Pixels of the coarse level; what changes more slowly is taken for lighting."""
+"""Pixels of the coarse level; slower changes are treated as lighting."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _reduced(grey: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray]:
     height, width = grey.shape
     size = max(1, round(width * factor)), max(1, round(height * factor))
     x, y = size[0] / width, size[1] / height
-    # Pixel centres lie at whole numbers, so that a reduced picture's origin is half a new pixel in.
+    # Pixel centres are whole numbers, so the origin of a reduced picture shifts by half a pixel.
     scale = np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
     reduced = grey if size == (width, height) else cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
     return reduced.astype(np.float32), scale

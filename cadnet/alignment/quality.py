@@ -1,4 +1,4 @@
-"""How well a pair lies on each other, measured on textured patches spread over the reference."""
+"""How well a pair is aligned, measured on textured patches outside large changes."""
 
 from __future__ import annotations
 
@@ -8,19 +8,93 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from cadnet.alignment.levels import Level
+from cadnet.alignment.levels import COARSE_SIDE, LIGHT_SIGMA, Level, enlarged
+
+_SMOOTH = 1.5
+"""Pixels (sigma) over which noise is averaged before pictures are compared."""
+_STRIDE = 4
+"""Every how many pixels exposures are compared."""
+_OUTLIER = 5.0
+"""Robust standard deviations by which a changed pixel differs."""
+_MIN_DIFFERENCE = 15.0
+"""Grey levels below which nothing counts as changed."""
+_WIDTH = 9
+"""Pixels that a change must measure across: displaced edges are thinner and must stay, to be seen."""
+_MARGIN = 15
+"""Side in pixels of the square by which changes are widened."""
+_MAX_CHANGED = 1 / 3
+"""Share of the overlap that may have changed; with more, the pair is misaligned or not one product."""
+
+
+class Settled(NamedTuple):
+    """An aligned pair, both in the reference's frame and compared where ``usable`` (bool, H, W) only."""
+
+    level: Level
+    usable: np.ndarray
+
+
+def settle(level: Level, matrix: np.ndarray) -> Settled | None:
+    """Align a level by the full-size motion ``matrix`` and leave large changes out.
+
+    They are excluded also when slow changes of brightness are removed. None
+    when more than a third has changed.
+    """
+    warped, inside = level.warped(level.to_level(matrix), grey=True)
+    usable = inside & ~_changed(level.grey_reference, warped, inside)
+    if usable.sum() <= (1 - _MAX_CHANGED) * inside.sum():
+        return None
+    reference, image = (_without_light(grey, usable) for grey in (level.grey_reference, warped))
+    scale = level.reference_scale
+    return Settled(Level(reference, image, level.grey_reference, warped, scale, scale), usable)
+
+
+def _changed(reference: np.ndarray, image: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    a, b = (cv2.GaussianBlur(picture, (0, 0), _SMOOTH) for picture in (reference, image))
+    thin = (slice(None, None, _STRIDE), slice(None, None, _STRIDE))
+    x, y = a[thin][inside[thin]], b[thin][inside[thin]]
+    if not x.size:
+        return np.zeros(inside.shape, bool)
+    gain, offset, limit = 1.0, 0.0, np.inf
+    kept = np.ones(x.shape, bool)
+    for _ in range(3):
+        # Exposure: the line through the grey levels of what has not changed.
+        centred = x[kept] - x[kept].mean()
+        variance = float(centred @ centred)
+        gain = float(centred @ y[kept]) / variance if variance else 1.0
+        difference = y - gain * x
+        offset = float(np.median(difference[kept]))
+        distance = np.abs(difference - offset)
+        limit = max(_OUTLIER * 1.4826 * float(np.median(distance[kept])), _MIN_DIFFERENCE)
+        kept = distance <= limit
+    difference = np.abs(b - gain * a - offset)
+    flagged = (inside & (difference > limit)).view(np.uint8)
+    wide = cv2.morphologyEx(flagged, cv2.MORPH_OPEN, np.ones((_WIDTH, _WIDTH), np.uint8))
+    return cv2.dilate(wide, np.ones((_MARGIN, _MARGIN), np.uint8)).astype(bool)
+
+
+def _without_light(grey: np.ndarray, usable: np.ndarray) -> np.ndarray:
+    """The picture less its slow part, which is averaged over usable pixels only; zero elsewhere."""
+    factor = min(1.0, COARSE_SIDE / max(grey.shape))
+    size = max(1, round(grey.shape[1] * factor)), max(1, round(grey.shape[0] * factor))
+    weight = usable.astype(np.float32)
+    total, covered = (
+        cv2.GaussianBlur(cv2.resize(values, size, interpolation=cv2.INTER_AREA), (0, 0), LIGHT_SIGMA)
+        for values in (grey * weight, weight)
+    )
+    return (grey - enlarged(total / np.maximum(covered, 1e-3), grey)) * weight
+
 
 _CELLS = 7
 """Patches along each side: in each cell the best textured place is followed."""
 _WINDOW = 31
 """Side in level pixels of a patch."""
 _MIN_PATCHES = 6
-"""With fewer, an affine misalignment is no longer told from noise."""
+"""With fewer, an affine misalignment cannot be distinguished from noise."""
 _PERCENTILE = 80
 """Of the local displacements: a defect on one patch of five does not count as misalignment."""
 _SAME = 0.5
 """Correlation of a followed patch with its reference below which it shows something else."""
-_MAX_CHANGED = 1 / 3
+_MAX_LOST = 1 / 3
 """Share of patches that may show something else; with more, the pair is taken to be misaligned there."""
 _CONTRAST = 40.0
 """Grey levels per standard deviation of the pictures in which patches are followed."""
@@ -40,7 +114,7 @@ class Quality(NamedTuple):
 def measure(level: Level, matrix: np.ndarray, usable: np.ndarray | None = None) -> Quality:
     """Measure what remains between the pair after the full-size motion ``matrix``.
 
-    ``usable``: bool of the level's reference, False where nothing is to be compared.
+    ``usable``: bool of the level's reference, False where pixels are not compared.
 
     Residual: patches are followed from the reference to the aligned image (Lucas and Kanade); it is the 80th
     percentile of their displacements, or the displacement of a corner by the affine motion that explains them
@@ -57,7 +131,7 @@ def measure(level: Level, matrix: np.ndarray, usable: np.ndarray | None = None) 
     correlation = _local_correlation(reference, image)[points[:, 1], points[:, 0]]
     moved, same = _followed(reference, image, points)
     distance = np.linalg.norm(moved, axis=1)
-    if (~same).mean() <= _MAX_CHANGED:
+    if (~same).mean() <= _MAX_LOST:
         points, moved, distance = points[same], moved[same], distance[same]
     typical = float(np.percentile(distance, _PERCENTILE))
     largest = max(typical, _corner_motion(points, moved, reference.shape))
@@ -83,7 +157,7 @@ def _followed(reference: np.ndarray, image: np.ndarray, points: np.ndarray) -> t
     )
     moved = (found - start).reshape(-1, 2).astype(np.float64)
     same = (status.ravel() > 0) & (np.linalg.norm(moved, axis=1) <= _WINDOW)
-    # What moved by less than a pixel is where it should be, whatever it shows.
+    # Patches that moved by less than a pixel count as found.
     for index in np.flatnonzero(same & (np.linalg.norm(moved, axis=1) > 1)):
         before = cv2.getRectSubPix(reference, (_WINDOW, _WINDOW), start[index, 0].tolist())
         after = cv2.getRectSubPix(image, (_WINDOW, _WINDOW), found[index, 0].tolist())

@@ -15,10 +15,10 @@ from cadnet.config.datasets import (
     SynLCDParams,
 )
 from cadnet.config.load import load_params, parse_params
+from cadnet.config.operate import ValidateParams
 from cadnet.config.project import GridParams, ProjectParams, RunParams, SearchParams
 from cadnet.config.semi import SemiParams
 from cadnet.config.training import EvaluateParams, MethodParams, Recipe, TrainParams
-from cadnet.config.validation import ValidateParams
 
 __all__ = [
     "AbptParams",

@@ -21,8 +21,10 @@ RENAMED = {
     "registration": "alignment",
     "registration_failures": "alignment_failures",
     "onecycle": "cosine",
+    "few-label": "cl+cl",
+    "false_share": "false_fraction",
 }
-"""Keys and values that were called otherwise before, with their present name."""
+"""Former names of keys and values, with the present ones."""
 
 
 def load_params(path: Path | str = "params.yaml") -> ProjectParams:
@@ -39,7 +41,7 @@ def load_params(path: Path | str = "params.yaml") -> ProjectParams:
 
 
 def parse_params(text: str, path: Path) -> ProjectParams:
-    """Check the text of a parameter file; ``path`` is what errors call it.
+    """Check the text of a parameter file; ``path`` names it in errors.
 
     Raises:
         ConfigError: as :func:`load_params`.
@@ -48,27 +50,27 @@ def parse_params(text: str, path: Path) -> ProjectParams:
 
 
 def read_model(
-    path: Path, model: type[Model], cure: str, completed: Callable[[dict[str, Any]], Any] = dict
+    path: Path, model: type[Model], fix: str, completed: Callable[[dict[str, Any]], Any] = dict
 ) -> Model:
     """Read a YAML file into a parameter class, as :func:`parse_model` does its text."""
     try:
         text = path.read_text("utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
-    return parse_model(text, path, model, cure, completed)
+    return parse_model(text, path, model, fix, completed)
 
 
 def parse_model(
-    text: str, path: Path, model: type[Model], cure: str, completed: Callable[[dict[str, Any]], Any] = dict
+    text: str, path: Path, model: type[Model], fix: str, completed: Callable[[dict[str, Any]], Any] = dict
 ) -> Model:
     """Check YAML text against a parameter class.
 
     Args:
         text: YAML.
-        path: the file it is from, as errors call it.
+        path: its name in errors.
         model: what it must hold.
-        cure: what to do about an empty file.
-        completed: turns short forms that the file may use into those of ``model``.
+        fix: what to do about an empty file.
+        completed: expands short forms of the file to those of ``model``.
 
     Raises:
         ConfigError: not YAML, a key given twice or unknown, a wrong type or value; all of them are listed.
@@ -79,10 +81,10 @@ def parse_model(
     except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     if repeated:
-        # YAML readers take the last of two equal keys without a word.
+        # YAML readers silently take the last of two equal keys.
         raise ConfigError(f"{path}: given twice: {', '.join(repeated)}; keep one of each")
     if not isinstance(data, dict):
-        raise ConfigError(f"{path} is empty or holds no sections; {cure}")
+        raise ConfigError(f"{path} is empty or holds no sections; {fix}")
     try:
         # Through JSON because strict mode takes a list for a tuple only there; str for YAML's dates.
         return model.model_validate_json(json.dumps(completed(data), default=str))
@@ -109,14 +111,14 @@ def _repeated_keys(node: yaml.Node | None, path: str = "") -> Iterator[str]:
 
 def _explain(item: Any) -> str:
     """One pydantic error as 'key: what is wrong (got value)'."""
-    place = list(item["loc"])
-    if place[:1] == ["datasets"]:
+    path = list(item["loc"])
+    if path[:1] == ["datasets"]:
         # Pydantic names the preparer after the dataset, which the file does not.
-        del place[2:3]
-    key = ".".join(str(part) for part in place)
+        del path[2:3]
+    key = ".".join(str(part) for part in path)
     prefix = f"{key}: " if key else ""
     kind, value, message = item["type"], item.get("input"), item["msg"].removeprefix("Value error, ")
-    old = place[-1] if kind == "extra_forbidden" and place else value
+    old = path[-1] if kind == "extra_forbidden" and path else value
     if kind in ("extra_forbidden", "literal_error") and old in RENAMED:
         return f"{prefix}{old!r} is called {RENAMED[old]!r} now; rename it"
     if kind == "extra_forbidden":

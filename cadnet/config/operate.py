@@ -1,4 +1,4 @@
-"""Parameters of products: which network is registered, and the gate before the one a line relies on."""
+"""Gates: what a dataset must satisfy before training, and a model before it is used."""
 
 from __future__ import annotations
 
@@ -7,6 +7,34 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from cadnet.config.base import Fraction, Name, Params, Positive, PositiveFloat
+
+
+class ValidateParams(Params):
+    """Limits of the stage ``validate``."""
+
+    min_samples: dict[Name, Positive] = Field(default={"train": 2, "val": 1, "test": 1})
+    """Fewest samples of a split."""
+    min_class_images: Annotated[int, Field(ge=0)] = 1
+    """Fewest training images of a class that any sample shows. Fewer in val or test, or a class that no
+    sample shows, is a warning: labels may be few, and a dataset may show some of its classes only."""
+    class_share: tuple[Fraction, Fraction] = (0.0, 0.5)
+    """Smallest and largest fraction of a labelled split's pixels that one class may have."""
+    duplicate_bits: Annotated[int, Field(ge=0, le=16)] = 4
+    """Bits of 64 by which the perceptual hashes of two equal pictures may differ."""
+    duplicate_difference: PositiveFloat = 6.0
+    """Grey levels by which two pictures of equal hash may differ anywhere and still count as one."""
+    alignment_failures: Fraction = 0.05
+    """Largest fraction of samples whose alignment may have failed."""
+    drift: PositiveFloat = 0.25
+    """Largest relative change of a profile's figures against the version before."""
+
+    @model_validator(mode="after")
+    def _share_ascends(self) -> Self:
+        least, largest = self.class_share
+        if least > largest:
+            raise ValueError(f"class_share {[least, largest]} must ascend; swap the two")
+        return self
+
 
 GreyLevels = Annotated[float, Field(ge=0, le=255)]
 
@@ -20,8 +48,8 @@ class BehaviourParams(Params):
     """Standard deviation of Gaussian noise in grey levels."""
     shift: Annotated[float, Field(ge=0, le=8)] = 1.0
     """Pixels by which the image is moved to each of the four sides; between whole ones it is interpolated."""
-    false_share: Fraction = 0.002
-    """Share of such an image's pixels that may be called defective; of an identical pair's, none may."""
+    false_fraction: Fraction = 0.002
+    """Fraction of its pixels that may be classified as defective; of an identical pair's, none may."""
 
 
 class GateParams(Params):
@@ -38,7 +66,7 @@ class GateParams(Params):
     latency_ms: PositiveFloat = 1000.0
     """Longest median time of a pair at the size of training, on the machine that gates."""
     export_difference: PositiveFloat = 1e-4
-    """Largest difference of the exported network's output, as a share of its largest."""
+    """Largest difference of the exported network's output, as a fraction of its largest."""
     behaviour: BehaviourParams = BehaviourParams()
 
 

@@ -11,10 +11,9 @@ from pydantic import Field, model_validator
 
 from cadnet.config.base import Name, Params
 from cadnet.config.datasets import DatasetParams
-from cadnet.config.operate import ProductParams
+from cadnet.config.operate import ProductParams, ValidateParams
 from cadnet.config.semi import OFF, SemiParams, check_protocol
 from cadnet.config.training import EvaluateParams, MethodParams, Recipe, TrainParams
-from cadnet.config.validation import ValidateParams
 
 Seed = Annotated[int, Field(ge=0)]
 

@@ -16,24 +16,24 @@ NameOrNone = Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9_.-]*)?$")]
 
 
 def _not_whole(value: Any) -> Any:
-    """Refuse the integer 1: DVC names files as the number is written, and Python after it is read."""
+    """Refuse the integer 1: DVC names files by the number as written, Python by the number as read."""
     if type(value) is int and value == 1:
         raise ValueError("1 becomes part of file names; write it as 1.0")
     return value
 
 
-Share = Annotated[float, BeforeValidator(_not_whole)]
+LabelFraction = Annotated[float, BeforeValidator(_not_whole)]
 
 ROUNDING = 1e-9
-"""Of shares in floating point that together are exactly the whole."""
+"""Rounding error of fractions that add up to exactly 1."""
 
 
 class SemiParams(Params):
-    """Networks that have learnt one kind of defect and get few labels of another (paper Table 6).
+    """Networks pretrained on one kind of defect that get few labels of another (paper Table 6).
 
     Every method is pretrained with all labels of one dataset, and then fine-tuned and tested on another, once
-    for each share of labels. Without methods or without seeds the grid is off. Nothing has a default, because
-    DVC reads the file itself and knows none.
+    for each fraction of labels. Without methods or without seeds the grid is off. Nothing has a default,
+    because DVC reads the file itself and knows none.
     """
 
     pretrain: NameOrNone
@@ -41,18 +41,18 @@ class SemiParams(Params):
     dataset: NameOrNone
     """Dataset they are fine-tuned and tested on."""
     methods: tuple[Name, ...]
-    fractions: tuple[Share, ...]
-    """Labelled shares of its training samples, in (0, 1], ascending; 0, no fine-tuning, is always tested."""
+    fractions: tuple[LabelFraction, ...]
+    """Labelled fractions of its training samples, in (0, 1], ascending; 0 is always tested."""
     seeds: tuple[Seed, ...]
     labels: str
-    """csv of the samples that are labelled from which share on, and of those that are unlabelled;
-    `python -m pipelines.labels` draws it."""
+    """csv of the samples with the smallest fraction at which each is labelled, or unlabelled;
+    `python -m pipelines.labels` generates it."""
     unlabelled: Fraction
-    """Share of the training samples that methods see without their labels."""
+    """Fraction of the training samples that methods see without their labels."""
     epochs: Positive
     """Of fine-tuning."""
     steps: Positive
-    """Optimiser steps in an epoch, the same for every method and share."""
+    """Optimiser steps in an epoch, the same for every method and fraction."""
 
     @property
     def trials(self) -> tuple[tuple[str, str, float, int], ...]:
@@ -60,9 +60,9 @@ class SemiParams(Params):
         return tuple(product((self.dataset,), self.methods, (0.0, *self.fractions), self.seeds))
 
     @model_validator(mode="after")
-    def _shares_fit(self) -> Self:
+    def _fractions_fit(self) -> Self:
         fractions = list(self.fractions)
-        if not all(0 < share <= 1 for share in fractions):
+        if not all(0 < fraction <= 1 for fraction in fractions):
             raise ValueError(
                 f"fractions {fractions} must be above 0 and at most 1; leave 0 out, it is always tested, and "
                 "write 5 % as 0.05"
@@ -99,11 +99,11 @@ class SemiParams(Params):
 OFF = SemiParams(
     pretrain="", dataset="", methods=(), fractions=(), seeds=(), labels="", unlabelled=0, epochs=1, steps=1
 )
-"""The grid of a file that does not have it."""
+"""The grid where a file leaves it out."""
 
 
 def check_protocol(semi: SemiParams, datasets: Mapping[str, DatasetParams]) -> None:
-    """Check that the two datasets of a grid are two subsets of one: new is the kind of defect alone.
+    """Check that the two datasets of a grid are two subsets of one: only the kind of defect differs.
 
     Args:
         semi: a grid whose datasets are among ``datasets``.
@@ -112,25 +112,25 @@ def check_protocol(semi: SemiParams, datasets: Mapping[str, DatasetParams]) -> N
     Raises:
         ValueError: they are not.
     """
-    cure = "the protocol needs two subsets of one dataset, such as line and abpt"
+    hint = "the protocol needs two subsets of one dataset, such as line and abpt"
     before, after = datasets[semi.pretrain], datasets[semi.dataset]
     for key, params in (("pretrain", before), ("dataset", after)):
         if not isinstance(params, SynLCDParams):
             name = getattr(semi, key)
             raise ValueError(
-                f"semi.{key} names '{name}', a dataset without subsets ({params.preparer}); {cure}"
+                f"semi.{key} names '{name}', a dataset without subsets ({params.preparer}); {hint}"
             )
     assert isinstance(before, SynLCDParams)
     assert isinstance(after, SynLCDParams)
     if before.subset == after.subset:
         raise ValueError(
             f"semi.pretrain '{semi.pretrain}' and semi.dataset '{semi.dataset}' are both the subset "
-            f"{after.subset}; {cure}"
+            f"{after.subset}; {hint}"
         )
     for setting in ("size", "patterns", "split_list"):
         values = getattr(before, setting), getattr(after, setting)
         if values[0] != values[1]:
             raise ValueError(
                 f"semi.pretrain '{semi.pretrain}' has {setting} {values[0]} and semi.dataset "
-                f"'{semi.dataset}' has {values[1]}; {cure}: make them equal"
+                f"'{semi.dataset}' has {values[1]}; {hint}: make them equal"
             )

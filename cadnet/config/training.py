@@ -7,7 +7,78 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from cadnet.config.base import Fraction, Name, Params, Positive, PositiveFloat
-from cadnet.config.consistency import SemiMethodParams
+
+Weight = Annotated[float, Field(ge=0)]
+Weighting = Literal["scalar", "pixel"]
+"""How agreement weighs a pseudo-label's loss: by its mean over the batch, as in the code that the compared
+numbers came from, or pixel by pixel, as the formulas say."""
+
+
+class RampParams(Params):
+    """The weight of the unlabelled term, and the fraction of the run over which it rises."""
+
+    weight: Weight = 0.1
+    """w_max: the weight at the end of the ramp."""
+    ramp: Fraction = 0.4
+    """Fraction of the run's steps after which the weight is w_max (UAPS: 16,000 of about 47,000)."""
+
+
+class DctParams(RampParams):
+    """Deep co-training: agreement of turned views of one network, or of two networks under attack."""
+
+    kind: Literal["dct"]
+    variant: Literal["rotation", "adversarial"] = "rotation"
+    """Rotation is what the compared table used; adversarial is Qiao et al. 2018 in Peng et al.'s form."""
+    adversarial_weight: Weight = 0.05
+    """w_max of the adversarial term; ``weight`` is that of the agreement."""
+    epsilon: PositiveFloat = 0.03
+    """Step of the attack, as a fraction of the full range of grey levels."""
+
+
+class UamtParams(RampParams):
+    """Uncertainty-aware mean teacher."""
+
+    kind: Literal["uamt"]
+    decay: Fraction = 0.99
+    """Highest decay of the teacher's moving average."""
+    passes: Annotated[int, Field(ge=2, multiple_of=2)] = 8
+    """Stochastic passes of the teacher that measure its uncertainty."""
+    noise: PositiveFloat = 0.1
+    """Standard deviation of the noise on the teacher's normalised image, clipped at twice that."""
+
+
+class CpsParams(RampParams):
+    """Cross pseudo supervision of two networks."""
+
+    kind: Literal["cps"]
+    on_labelled: bool = True
+    """Whether the labelled images are cross-supervised, too."""
+
+
+class UccParams(RampParams):
+    """Uncertainty-guided cross-head co-training."""
+
+    kind: Literal["ucc"]
+    weighting: Weighting = "scalar"
+    mix_labelled: Fraction = 0.2
+    """Probability that a labelled image gets a box of another labelled one, with its labels."""
+    mix_unlabelled: Fraction = 0.3
+    """Probability that both views of an unlabelled image get a box of a labelled one."""
+
+
+class UapsParams(RampParams):
+    """Uncertainty-aware pseudo-labels of four decoders, mixed again in every step."""
+
+    kind: Literal["uaps"]
+    weighting: Weighting = "scalar"
+    uncertainty_weight: Weight = 0.1
+    """w_max of the decoders' divergence from their mean."""
+
+
+SemiMethodParams = Annotated[
+    DctParams | UamtParams | CpsParams | UccParams | UapsParams, Field(discriminator="kind")
+]
+"""Any of the methods, selected by its ``kind``."""
 
 
 class MethodParams(Params):
@@ -17,11 +88,12 @@ class MethodParams(Params):
     model: str
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
     recipe: Name
-    loss: Literal["ce", "ce+cl", "ce+bcl", "ce+dice", "few-label"] = "ce"
+    loss: Literal["ce", "ce+cl", "ce+bcl", "ce+dice", "cl+cl"] = "ce"
+    """"cl+cl" is contrastive on scores as well as distances, without cross-entropy."""
     contrastive_weight: Annotated[float, Field(ge=0)] = 0.0
-    """lambda_2 of Eq. 16, on a pixel mean; of "few-label" the weight of the distance's part."""
+    """lambda_2 of Eq. 16, on a pixel mean; of "cl+cl" the weight of the distances' part."""
     defect_weight: PositiveFloat = 1.0
-    """Of defects against background in "few-label"; the paper's is 1."""
+    """Of defects against background in "cl+cl"; the paper's is 1."""
     semi: SemiMethodParams | None = None
     """How the method learns from unlabelled images, if it does."""
 
@@ -50,7 +122,7 @@ class TrainParams(Params):
     crop: Annotated[int, Field(ge=32, multiple_of=32)]
     flip: Fraction = 0.5
     photometric: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Strength of brightness, contrast and colour changes drawn independently for image and reference."""
+    """Strength of brightness, contrast and colour changes sampled independently for image and reference."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: bool = False
     gradient_clip: Annotated[float, Field(ge=0)] = 0.0
@@ -67,7 +139,7 @@ class EvaluateParams(Params):
     thresholds: Annotated[int, Field(ge=2)] = 100
     """Bins of the precision-recall and F-threshold curves."""
     defect_sizes: tuple[Fraction, ...] = (0.001, 0.01)
-    """Upper edges of the size slices, as shares of the image."""
+    """Upper edges of the size slices, as fractions of the image."""
     contrast_bins: Annotated[int, Field(ge=1, le=10)] = 3
     """Slices by how much defects stand out from the reference, equally filled."""
     overlays: Positive = 8

@@ -1,8 +1,8 @@
-"""How sure a difference between two methods is, given the test images: the paired percentile bootstrap.
+"""Confidence of a difference between two methods on the test images: the paired percentile bootstrap.
 
 Images, or the groups they come in, are drawn with replacement; both methods get the same draw, and every
-metric is computed anew from the summed counts (Efron and Tibshirani, An Introduction to the Bootstrap, 13.3).
-What it does not cover is the luck of a training, for which there are seeds.
+metric is computed again from the summed counts (Efron and Tibshirani, An Introduction to the Bootstrap,
+13.3). It does not cover the variance of training, which takes several seeds.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from cadnet.evaluation.metrics import defined, ratio
 
 RESAMPLES = 2000
 LEVEL = 95
-"""Per cent of the resamples that lie within an interval."""
+"""Per cent of the resamples within an interval."""
 FEW_GROUPS = 20
-"""Below this many groups their own interval is coarse, and that over images is shown beside it."""
+"""Below this many groups the interval over groups is coarse, and images are resampled, too."""
 LOWER_IS_BETTER = ("escape", "overkill")
 _BLOCK = 4_000_000
 """Draws held at once."""
@@ -29,7 +29,7 @@ _BLOCK = 4_000_000
 class Interval:
     """Percentiles of a difference over resamples: ``low`` to ``high`` hold the middle 95 per cent.
 
-    ``wins``: share of the resamples in which the first method is strictly better. ``resamples``: those in
+    ``wins``: fraction of the resamples in which the first method is strictly better. ``resamples``: those in
     which both methods had a value; the others are left out.
     """
 
@@ -49,7 +49,7 @@ class Difference:
     """One metric of two methods in [0, 1], means over seeds; None where it is not defined.
 
     ``metric``: ``miou``, ``iou_<class>``, ``escape`` or ``overkill``, as in ``EvaluationResult.scalars``.
-    ``by_image``, ``by_group``: what was resampled; see :func:`paired_bootstrap` for which of them there are.
+    ``by_image``, ``by_group``: intervals over resampled images and groups; see :func:`paired_bootstrap`.
     """
 
     metric: str
@@ -65,7 +65,7 @@ class Difference:
 
     @property
     def interval(self) -> Interval | None:
-        """The interval that decides: the wider one."""
+        """The deciding interval: the wider one."""
         known = [interval for interval in (self.by_group, self.by_image) if interval is not None]
         return max(known, key=lambda interval: interval.width, default=None)
 
@@ -108,7 +108,7 @@ def paired_bootstrap(
 
     Metrics are those of :mod:`cadnet.evaluation.metrics`, averaged over a method's seeds within a resample.
     Groups are resampled when any of them holds several images: images of one pattern, board or photograph
-    are no independent witnesses. With fewer than :data:`FEW_GROUPS` groups images are resampled too and the
+    are not independent. With fewer than :data:`FEW_GROUPS` groups images are resampled too and the
     wider interval counts; a single group leaves images alone.
 
     Args:
@@ -178,7 +178,7 @@ def _check(
 
 
 def _image_sums(counts: Counts, min_pixels: int) -> np.ndarray:
-    """What adds up over images, float64 (N, 2K + 4).
+    """Return the summable counts of each image, float64 (N, 2K + 4).
 
     Per class the true positives, then the unions; then escaped, overkilled, defective and clean (0 or 1).
     """
@@ -213,7 +213,7 @@ def _values(sums: np.ndarray, classes: int, seeds: int) -> np.ndarray:
 
 
 def _mean(values: np.ndarray, axis: int) -> np.ndarray:
-    """Mean of what is not NaN; NaN where nothing is left."""
+    """Return the mean without NaN; NaN where all are."""
     return ratio(np.nansum(values, axis=axis), np.isfinite(values).sum(axis=axis))
 
 

@@ -1,4 +1,4 @@
-"""What a network costs: parameters, multiply-adds in the paper's counting and in full, latency."""
+"""Cost of a network: parameters, multiply-adds in the paper's counting and in full, latency."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cadnet.models.change_attention import AddAttention, CoordAttention, MultiplyAttention
 from cadnet.models.danet import DANet
-from cadnet.models.fusion_head import FusionHead
 from cadnet.models.mit import ReducedAttention
+from cadnet.models.segformer import FusionHead
 
 POOLS = (nn.AvgPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 
@@ -25,7 +25,7 @@ class MacCounts(NamedTuple):
     """Multiply-adds of one image (Siamese: one pair).
 
     ``paper``: what the published tables count; ``full``: every convolution, linear layer and attention
-    product of the published structure; ``executed``: the same for what really runs, which is less.
+    product of the published structure; ``executed``: the same for the executed operations, which are fewer.
     """
 
     paper: int
@@ -51,11 +51,11 @@ def count_macs(model: nn.Module, size: int | tuple[int, int] = 512) -> MacCounts
 
     The paper's numbers are those of the counter in mmcv 0.x, which looks at modules: convolution and linear
     layer with bias, 2 per element of a layer norm, 1 per element of a ReLU and per input element of a
-    pooling. It knows neither batch norm nor GELU, and inside self-attention only the reducing convolution and
-    its norm.
+    pooling. It counts neither batch norm nor GELU, and inside self-attention only the reducing convolution
+    and its norm.
 
     Args:
-        model: a network of the factory; it is left as it was.
+        model: a network of the factory; not changed.
         size: height and width, or one number for both.
     """
     height, width = (size, size) if isinstance(size, int) else size
@@ -150,7 +150,7 @@ def _count_paper(model: nn.Module, image: Tensor) -> int:
 
 
 def _paper_rule(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> int:
-    """What one call of one module counts; containers and unknown modules count nothing."""
+    """Return the count of one call of a module; 0 for containers and unknown modules."""
     if isinstance(module, nn.Conv2d):
         per_output = module.weight[0].numel() + (module.bias is not None)
         return int(output.numel() * per_output)

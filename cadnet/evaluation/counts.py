@@ -1,12 +1,12 @@
 """Streaming per-image, per-class pixel counts, kept on the device until asked for.
 
 Everything this package reports is a reduction of :class:`Counts`, so that pooled numbers, per-image means and
-slices can never disagree about which pixels were counted.
+slices count the same pixels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,12 +20,12 @@ _BLOCK = 2**20
 
 
 class CountError(ValueError):
-    """The pixels that were counted cannot be scored; the message says what was wrong and the cure."""
+    """The pixels that were counted cannot be scored; the message names the cause and the fix."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What was counted over N images and K defect classes; all arrays are int64.
+    """Pixel counts over N images and K defect classes; all arrays are int64.
 
     ``index`` (N,): rows of the split's manifest, ascending and unique. ``confusion`` (N, K+1, K+1): pixels by
     [image, truth, prediction], class 0 being background, ignored pixels left out. ``histograms``
@@ -76,26 +76,8 @@ class Counts:
         return Counts(self.index[keep], self.confusion[keep], empty)
 
 
-def merge_counts(parts: Sequence[Counts]) -> Counts:
-    """Join the counts of disjoint sets of images (the ranks of a distributed run, the shards of a split).
-
-    Raises:
-        CountError: no parts, differing classes or bins, or an image counted in two parts.
-    """
-    if not parts:
-        raise CountError("there are no counts to merge")
-    shapes = {(part.confusion.shape[1:], part.histograms.shape) for part in parts}
-    if len(shapes) > 1:
-        raise CountError(f"counts of differing classes or bins cannot be merged: {sorted(shapes)}")
-    return Counts(
-        np.concatenate([part.index for part in parts]),
-        np.concatenate([part.confusion for part in parts]),
-        np.stack([part.histograms for part in parts]).sum(axis=0),
-    )
-
-
 class CountAccumulator:
-    """Counts batches on the device; nothing is read back before :meth:`compute`.
+    """Counts batches on the device; nothing is copied to the host before :meth:`compute`.
 
     ``bins`` is the number of equal score bins of the precision-recall and F-threshold curves; 0 skips the
     softmax and the histograms (for the validation after each epoch).
@@ -110,7 +92,7 @@ class CountAccumulator:
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was counted."""
+        """Reset the counts."""
         self._index: list[Tensor] = []
         self._confusion: list[Tensor] = []
         shape = (self.num_classes, self.num_classes + 3, self.bins)  # by class scored and row of the truth
@@ -150,8 +132,8 @@ class CountAccumulator:
         images, channels, height, width = scores.shape
         some_images, some_rows = max(1, images), height
         if self.device.type == "cpu":
-            # What is computed of a batch fits no cache, and the system hands out memory of that size anew for
-            # every step.
+            # Intermediate results of a whole batch fit no cache, and memory of that size is allocated again
+            # in every step.
             some_images, some_rows = 1, max(1, _BLOCK // (channels * width))
         for image in range(0, images, some_images):
             for row in range(0, height, some_rows):

@@ -1,10 +1,12 @@
-"""Precision-recall and Fscore-threshold curves from score histograms (paper Fig. 8)."""
+"""Precision-recall and F-score-threshold curves (paper Fig. 8), and the threshold chosen by them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+
+from cadnet.evaluation.counts import Counts
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def curve(histogram: np.ndarray) -> Curve:
     negatives, positives = (int(total) for total in histogram.sum(axis=1))
     if positives == 0:
         return Curve((), (), (), (), None, None, None, positives, negatives)
-    # Cumulated from the top: what is predicted at threshold i lies in the bins i and above.
+    # Cumulated from the top: predicted at threshold i are the bins i and above.
     fp, tp = np.cumsum(histogram[:, ::-1], axis=1)[:, ::-1]
     precision = np.divide(tp, tp + fp, out=np.ones(len(tp)), where=tp + fp > 0)
     recall = tp / positives
@@ -69,3 +71,30 @@ def curves(histograms: np.ndarray) -> tuple[Curve, ...]:
 
 def _floats(values: np.ndarray) -> tuple[float, ...]:
     return tuple(float(value) for value in values)
+
+
+LOWEST = 0.005
+"""Half a bin of 100: at 0 every pixel would be a defect."""
+
+
+def best_threshold(counts: Counts) -> float:
+    """Return the probability in [LOWEST, 1) from which on calling pixels defects gives the highest IoU.
+
+    The Fscore, which the curves hold, is highest at the same threshold. Without a true or a predicted defect
+    0.5 is returned.
+
+    Args:
+        counts: of validation images, one class, with score bins.
+
+    Raises:
+        ValueError: more than one class, or no bins.
+    """
+    if counts.num_classes != 1 or counts.histograms.shape[2] == 0:
+        raise ValueError(
+            f"a threshold needs one class and score bins, got {counts.num_classes} classes and "
+            f"{counts.histograms.shape[2]} bins"
+        )
+    (line,) = curves(counts.histograms)
+    if line.best_threshold is None or not line.best_fscore:
+        return 0.5
+    return max(line.best_threshold, LOWEST)

@@ -1,4 +1,4 @@
-"""Whether a challenger replaces the champion: one decision, with every figure it rests on."""
+"""The gate: whether a challenger replaces the champion, with every figure of the decision."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NONE = "none"
 
 @dataclass(frozen=True)
 class Check:
-    """One condition: ``value`` held against ``limit``, both as they are read; ``passed`` decides."""
+    """One condition: ``value`` against ``limit``, both formatted; ``passed`` decides."""
 
     name: str
     passed: bool
@@ -28,7 +28,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Decision:
-    """What the gate decided and why; it passes when every check does."""
+    """Result of the gate; it passes when every check does."""
 
     checks: tuple[Check, ...]
 
@@ -47,16 +47,17 @@ class Decision:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What was measured of one model.
+    """Measurements of one model.
 
-    ``counts``: over the acceptance set. ``latency_ms``: median of single pairs. ``false_shares``: share of
-    pixels called defective, by disturbance of a clean pair, the undisturbed one under ``identical``.
-    ``export_difference``: see :class:`~cadnet.config.operate.GateParams`; None where it was not exported.
+    ``counts``: over the acceptance set. ``latency_ms``: median of single pairs. ``false_fractions``: fraction
+    of pixels classified as defective, by disturbance of a clean pair, the undisturbed one under
+    ``identical``. ``export_difference``: see :class:`~cadnet.config.operate.GateParams`; None where it was
+    not exported.
     """
 
     counts: Counts
     latency_ms: float = 0.0
-    false_shares: Mapping[str, float] = field(default_factory=dict)
+    false_fractions: Mapping[str, float] = field(default_factory=dict)
     export_difference: float | None = None
 
 
@@ -71,15 +72,15 @@ def decide(
     params: GateParams,
     defect_sizes: Sequence[float] = (),
 ) -> Decision:
-    """Hold a challenger against the champion, or without one against the limits alone.
+    """Compare a challenger with the champion, or without one with the limits alone.
 
     Args:
-        challenger: all that :class:`Measured` holds.
-        champion: its counts over the same images; None where there is none yet.
+        challenger: all fields of :class:`Measured`.
+        champion: its counts over the same images; None without one.
         class_names: the defect classes 1..K.
         rows: the acceptance set's manifest, whose row numbers are ``counts.index``.
         params: the limits.
-        defect_sizes: edges of the size slices, as shares of the image.
+        defect_sizes: edges of the size slices, as fractions of the image.
 
     Raises:
         ValueError: champion and challenger were scored on different images.
@@ -148,16 +149,16 @@ def _no_slice_worse(
 
 def _behaviour(challenger: Measured, params: GateParams) -> list[Check]:
     checks = []
-    for name, share in challenger.false_shares.items():
-        limit = 0.0 if name == IDENTICAL else params.behaviour.false_share
+    for name, fraction in challenger.false_fractions.items():
+        limit = 0.0 if name == IDENTICAL else params.behaviour.false_fraction
         wanted = f"at most {100 * limit:g} % of the pixels"
-        said = f"{100 * share:.3g} % called defective"
-        checks.append(Check(f"clean pair, {name}", share <= limit, said, wanted))
+        value = f"{100 * fraction:.3g} % classified as defective"
+        checks.append(Check(f"clean pair, {name}", fraction <= limit, value, wanted))
     return checks
 
 
 def _iou(one: Slice) -> float:
-    """IoU with all defects as one; where neither truth nor prediction has any, nothing is lost."""
+    """Return the IoU with all defects as one class; 1 where neither truth nor prediction has any."""
     return 1.0 if one.metrics.defect.iou is None else one.metrics.defect.iou
 
 

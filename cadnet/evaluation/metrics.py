@@ -2,7 +2,7 @@
 
 Names: "pooled" numbers (``iou``, ``miou``, ...) come from the confusion matrix summed over all images, as
 in the paper's Tables 3-5 and 7; ``..._per_image`` numbers are means over images. Means over classes take
-**defect classes only**. What has no defined value is None: it is left out of means and written as null.
+**defect classes only**. Undefined values are None: left out of means and written as null.
 
 Undefined, once for all, with tp, fp, fn of a class:
 
@@ -39,8 +39,8 @@ class SegmentationMetrics:
     """All pixel metrics of one set of images; ratios in [0, 1] or None when undefined.
 
     ``classes`` is in class order 1..K. ``defect`` takes all defect classes as one. ``per_image`` means
-    count an image for a class when the class is there or predicted; ``per_present_image`` only when it is
-    there, which ignores false alarms elsewhere (the protocol some published rows seem to use).
+    count an image for a class when the class is present or predicted; ``per_present_image`` only when it is
+    present, which ignores false alarms elsewhere (the protocol some published rows seem to use).
     """
 
     images: int
@@ -61,11 +61,12 @@ class SegmentationMetrics:
 
 @dataclass(frozen=True)
 class ImageLevelMetrics:
-    """Images judged defective when at least ``min_pixels`` pixels are predicted defective.
+    """Decisions per image: defective when at least ``min_pixels`` pixels are predicted defective.
 
-    ``escape`` = ``escaped`` / ``defective``: defective images judged clean. ``overkill`` = ``overkilled`` /
-    ``clean``: clean images judged defective. Both are None when there is no such image. ``misplaced``:
-    defective images judged defective though no predicted defect pixel lies on a true one (of any class).
+    ``escape`` = ``escaped`` / ``defective``: defective images judged clean (false negative rate).
+    ``overkill`` = ``overkilled`` / ``clean``: clean images judged defective (false positive rate). Both are
+    None without such images. ``misplaced``: defective images judged defective though no predicted defect
+    pixel is a true one (of any class).
     """
 
     min_pixels: int

@@ -1,19 +1,17 @@
-"""Everything that is known about one network on one split, as one JSON-safe value."""
+"""All metrics of one network on one split, as one JSON-safe value."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
-import types
-import typing
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from cadnet.evaluation.contrast import contrast_edges
 from cadnet.evaluation.counts import Counts
 from cadnet.evaluation.curves import Curve, curves
 from cadnet.evaluation.metrics import (
@@ -25,7 +23,7 @@ from cadnet.evaluation.metrics import (
     merge_defects,
     segmentation_metrics,
 )
-from cadnet.evaluation.slices import Slice, all_slices, scored_rows
+from cadnet.evaluation.slices import Slice, all_slices, contrast_edges, scored_rows
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,8 @@ class EvaluationResult:
     no score histograms were kept). ``contrast_edges``: grey levels between the slices by defect contrast.
     Ratios are in [0, 1]; None is "not defined", see :mod:`cadnet.evaluation.metrics`.
     """
+
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
     class_names: tuple[str, ...]
     metrics: SegmentationMetrics
@@ -81,9 +81,12 @@ class EvaluationResult:
         Raises:
             ValueError: a key is missing or unknown: the file was written by another version.
         """
-        result = _build(cls, data, "result")
-        assert isinstance(result, cls)
-        return result
+        try:
+            # As JSON, where strict mode accepts lists for tuples.
+            return TypeAdapter(cls).validate_json(json.dumps(data))
+        except ValidationError as error:
+            wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise ValueError(f"the result is of another version, evaluate again: {wrong}") from error
 
 
 def evaluation_result(
@@ -96,15 +99,15 @@ def evaluation_result(
     contrast: np.ndarray | None = None,
     contrast_bins: int = 3,
 ) -> EvaluationResult:
-    """Reduce counts to a result; without a ``manifest`` there are no slices.
+    """Reduce counts to a result; no slices without a ``manifest``.
 
     Args:
-        counts: what was scored.
+        counts: of the scored images.
         class_names: the defect classes 1..K.
         manifest: the split's manifest, whose row numbers are ``counts.index``.
-        defect_sizes: upper edges of the size slices, as shares of the image.
+        defect_sizes: upper edges of the size slices, as fractions of the image.
         min_pixels: predicted defect pixels from which an image is judged defective.
-        contrast: of each row of ``manifest`` (:func:`~cadnet.evaluation.contrast.defect_contrast`).
+        contrast: of each row of ``manifest`` (:func:`~cadnet.evaluation.slices.defect_contrast`).
         contrast_bins: slices by contrast, equally filled.
 
     Raises:
@@ -159,23 +162,3 @@ def per_image_table(
         table[f"iou_{name}"] = iou[:, k]
         table[f"fscore_{name}"] = fscore[:, k]
     return table
-
-
-def _build(kind: Any, value: Any, where: str) -> Any:
-    """Rebuild a value of the annotated type ``kind`` from plain JSON values."""
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        hints = typing.get_type_hints(kind)
-        if not isinstance(value, dict) or set(value) != set(hints):
-            found = sorted(value) if isinstance(value, dict) else type(value).__name__
-            raise ValueError(f"{where} should hold the keys {sorted(hints)}, found {found}; evaluate again")
-        return kind(**{name: _build(hint, value[name], f"{where}.{name}") for name, hint in hints.items()})
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is tuple:
-        return tuple(_build(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
-    if origin in (types.UnionType, typing.Union):
-        return None if value is None else _build(arguments[0], value, where)
-    if kind is float and isinstance(value, int | float) and math.isfinite(value):
-        return float(value)
-    if type(value) is not kind:
-        raise ValueError(f"{where} should be {kind.__name__}, found {value!r}; evaluate again")
-    return value

@@ -1,4 +1,4 @@
-"""Which samples a visual sheet shows: chosen by a rule, so that no one can pick the flattering ones."""
+"""Samples of the overlay sheet, chosen by a rule instead of by hand."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from cadnet.evaluation.metrics import iou_array
 
 RULE = (
     "For each defect class, the images holding it are ranked by that class's IoU, averaged over all methods "
-    "shown; the median, the worst, the best and the quartiles are taken in turn; the last place goes to the "
+    "shown; the median, the worst, the best and the quartiles are taken in turn; the last slot goes to the "
     "clean image with most falsely marked pixels."
 )
-"""Stated under every sheet."""
+"""Printed under every sheet."""
 
-PLACES = {"median": 0.5, "worst": 0.0, "best": 1.0, "lower quartile": 0.25, "upper quartile": 0.75}
-"""Where in the ranking, 0 being the lowest IoU, in the order they are taken."""
+QUANTILES = {"median": 0.5, "worst": 0.0, "best": 1.0, "lower quartile": 0.25, "upper quartile": 0.75}
+"""Quantiles of the ranking by ascending IoU, in the order they are taken."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def select_samples(
     ranked = [_ranking(iou[:, k], present[:, k]) for k in range(first.num_classes)]
 
     wanted = [
-        (rows, share, f"{name}: {place}")
-        for place, share in PLACES.items()
+        (rows, quantile, f"{name}: {rank}")
+        for rank, quantile in QUANTILES.items()
         for name, rows in zip(class_names, ranked, strict=True)
     ]
     false = np.mean([part.confusion[:, 0, 1:].sum(1) for part in counts.values()], axis=0)
@@ -59,10 +59,10 @@ def select_samples(
     wanted.insert(max(limit - 1, 1), (clean, 0.0, "clean: most false alarms"))
 
     chosen: dict[int, str] = {}
-    for rows, share, reason in wanted:
+    for rows, quantile, reason in wanted:
         free = [row for row in rows if row not in chosen]
         if free and len(chosen) < limit:
-            chosen[free[int(share * (len(free) - 1))]] = reason
+            chosen[free[int(quantile * (len(free) - 1))]] = reason
     return tuple(Selection(int(first.index[row]), reason) for row, reason in chosen.items())
 
 

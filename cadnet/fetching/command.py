@@ -1,11 +1,11 @@
-"""What ``cadnet fetch-data`` says and asks."""
+"""The command ``cadnet fetch-data``: listing datasets, terms and plan, asking for acceptance."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
-from cadnet.fetching.fetch import NOTE, Places, fetch, require_free
+from cadnet.fetching.fetch import NOTE, Folders, fetch, require_free
 from cadnet.fetching.sources import FetchError, Source, load_sources
 
 
@@ -14,8 +14,8 @@ def run(
     *,
     accept: bool,
     file: Path | None,
-    places: Places,
-    say: Callable[[str], None],
+    folders: Folders,
+    log: Callable[[str], None],
     ask: Callable[[str], bool] | None,
 ) -> None:
     """List the datasets, or get one.
@@ -23,35 +23,35 @@ def run(
     Args:
         name: of the dataset; None lists them.
         accept: whether the licence was accepted beforehand.
-        file: archive that is there already.
-        places: where to.
-        say: takes what is to be read.
-        ask: puts a question to a person; None when there is nobody to ask.
+        file: archive that was downloaded already.
+        folders: of raw data and downloads.
+        log: called with each message.
+        ask: asks the user a question; None without a terminal.
 
     Raises:
-        FetchError: unknown dataset, licence not accepted, or what `fetch` says.
+        FetchError: unknown dataset, licence not accepted, or as `fetch`.
         OSError: the disk is full or cannot be written.
     """
     sources = load_sources()
     if name is None:
         if file is not None:
             raise FetchError(f"--file needs the dataset's name before it: one of {', '.join(sources)}")
-        say("\n\n".join(_entry(key, source, places) for key, source in sources.items()))
+        log("\n\n".join(_entry(key, source, folders) for key, source in sources.items()))
         return
     if name not in sources:
         raise FetchError(f"dataset {name!r} is unknown; choose one of {', '.join(sources)}")
-    source, target = sources[name], places.target(name)
-    if places.is_complete(name) and file is None:
-        say(f"{name} is there: {target}. Where it came from says {target / NOTE}")
+    source, target = sources[name], folders.target(name)
+    if folders.is_complete(name) and file is None:
+        log(f"{name} exists in {target}; its origin is in {target / NOTE}")
         return
     require_free(target)
-    say(_terms(source))
+    log(_terms(source))
     accepted = _accepted(name, accept, ask)
-    say(_plan(name, source, places, file))
-    fetch(name, source, places, accepted, file=file, shown=True, say=say)
-    say(
-        f"{target} is ready. To version it: dvc add {places.data} && dvc push {places.data}.dvc. "
-        f"{'' if file else f'{places.downloads / source.archive} is no longer needed.'}".rstrip()
+    log(_plan(name, source, folders, file))
+    fetch(name, source, folders, accepted, file=file, shown=True, log=log)
+    log(
+        f"{target} is ready. To version it: dvc add {folders.data} && dvc push {folders.data}.dvc. "
+        f"{'' if file else f'{folders.downloads / source.archive} is no longer needed.'}".rstrip()
     )
 
 
@@ -73,33 +73,33 @@ def _terms(source: Source) -> str:
     return f"{source.title}: {source.about}\nlicence: {source.licence}{where}\ncite: {source.citation}"
 
 
-def _entry(name: str, source: Source, places: Places) -> str:
+def _entry(name: str, source: Source, folders: Folders) -> str:
     lines = [f"{name}: {_terms(source)}", f"size: {source.approximate_gb:g} GB to download"]
-    if places.is_complete(name):
-        lines.append(f"state: there, in {places.target(name)}")
+    if folders.is_complete(name):
+        lines.append(f"state: complete, in {folders.target(name)}")
     else:
-        lines += [f"state: {_state(name, places)}", f"next: cadnet fetch-data {name}"]
-        lines += [_plan(name, source, places, None), source.by_hand(name)]
+        lines += [f"state: {_state(name, folders)}", f"next: cadnet fetch-data {name}"]
+        lines += [_plan(name, source, folders, None), source.by_hand(name)]
         lines += [f"not verified: {text}" for text in source.unverified]
     return "\n  ".join(lines).replace("\nlicence", "\n  licence").replace("\ncite", "\n  cite")
 
 
-def _state(name: str, places: Places) -> str:
-    target = places.target(name)
+def _state(name: str, folders: Folders) -> str:
+    target = folders.target(name)
     if target.is_dir() and any(target.iterdir()):
-        return f"{target} is there, but was not made by this command"
+        return f"{target} exists, but was not made by this command"
     return f"absent; belongs in {target}"
 
 
-def _plan(name: str, source: Source, places: Places, file: Path | None) -> str:
-    archive = places.downloads / source.archive
+def _plan(name: str, source: Source, folders: Folders, file: Path | None) -> str:
+    archive = folders.downloads / source.archive
     partial = archive.with_name(f"{archive.name}.part")
     if file is not None or archive.is_file():
         first = f"take {file or archive}"
     elif source.address is None:
-        return "plan: only by hand"
+        return "plan: by hand only"
     else:
-        done = f", going on after {partial.stat().st_size / 1e6:.0f} MB" if partial.is_file() else ""
+        done = f", resuming after {partial.stat().st_size / 1e6:.0f} MB" if partial.is_file() else ""
         first = f"download {source.address}{done}"
     against = "the published checksum" if source.has_checksum else "the first download, if there was one"
-    return f"plan: {first}, compare it with {against}, unpack it to {places.target(name)}"
+    return f"plan: {first}, compare it with {against}, unpack it to {folders.target(name)}"

@@ -1,25 +1,97 @@
-"""Downloading one large file: resumed after a cut, begun anew when it has changed on the server."""
+"""Downloading one large file: resumed after a cut, restarted when it has changed on the server."""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from http.client import responses
 from pathlib import Path
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
 from urllib3.exceptions import HTTPError
 
-from cadnet.fetching.partial import Partial
 from cadnet.fetching.sources import FetchError
+from cadnet.files import read_json, write_json
+
+
+class Partial:
+    """``<target>.part`` and ``<target>.part.json``, which survive the process."""
+
+    def __init__(self, target: Path, address: str) -> None:
+        self._target, self._address = target, address
+        self.path = target.with_name(target.name + ".part")
+        self._state_path = target.with_name(target.name + ".part.json")
+        self._state = self._read_state()
+        if self._state.get("address") != address:
+            # Bytes of another file must not be appended.
+            self.reset()
+
+    @property
+    def length(self) -> int:
+        """Bytes received so far."""
+        return self.path.stat().st_size if self.path.is_file() else 0
+
+    @property
+    def total(self) -> int | None:
+        """Bytes of the whole file, None when the server did not say."""
+        total = self._state.get("total")
+        return total if isinstance(total, int) else None
+
+    def headers(self, checked: bool) -> dict[str, str]:
+        """Return request headers: for the rest if the file is unchanged, for the whole otherwise.
+
+        Args:
+            checked: the result is compared with a published checksum, so the rest may be requested even if
+                the server sent no validator.
+        """
+        validator = self._state.get("validator")
+        if self.length == 0 or not (validator or checked):
+            return {}
+        headers = {"Range": f"bytes={self.length}-"}
+        return headers | {"If-Range": validator} if isinstance(validator, str) else headers
+
+    def begin(self, headers: Mapping[str, str], total: int | None) -> None:
+        """Record the validator and length of the file whose bytes follow."""
+        etag = headers.get("ETag", "")
+        # A weak tag does not promise the same bytes (RFC 9110, section 13.1.5).
+        strong = etag if etag and not etag.startswith("W/") else None
+        validator = strong or headers.get("Last-Modified")
+        self._state = {"address": self._address, "validator": validator, "total": total}
+        write_json(self._state_path, self._state)
+
+    def reset(self) -> None:
+        """Delete the partial file and its state."""
+        self.path.unlink(missing_ok=True)
+        self._state_path.unlink(missing_ok=True)
+        self._state = {}
+
+    def finish(self) -> None:
+        """Sync the complete file and rename it to the target."""
+        descriptor = os.open(self.path, os.O_RDWR)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        self.path.replace(self._target)
+        self._state_path.unlink(missing_ok=True)
+
+    def _read_state(self) -> dict[str, Any]:
+        try:
+            state = read_json(self._state_path)
+        except (FileNotFoundError, ValueError):
+            return {}
+        return state if isinstance(state, dict) else {}
+
 
 Report = Callable[[int, int | None], None]
-"""Called with the bytes that are there and the bytes of the whole file, None when unknown."""
+"""Called with the bytes done and the bytes of the whole file, None when unknown."""
 
 _CHUNK_BYTES = 2**16
 _SPARE_BYTES = 256 * 2**20
@@ -31,25 +103,25 @@ _LONGEST_PAUSE = 60.0
 
 @dataclass(frozen=True)
 class Transfer:
-    """How patient a download is."""
+    """Timeouts and attempts of a download."""
 
     connect_seconds: float = 15.0
     silent_seconds: float = 60.0
-    """Without a byte for so long, a connection counts as cut."""
+    """Time without a byte after which a connection counts as cut."""
     attempts: int = 5
     """Failures in a row without a new byte before giving up."""
     pause_seconds: float = 1.0
-    """Before the second attempt; doubled each time."""
+    """Before the second attempt; doubled for each further one."""
     max_bytes: int = 40 * 2**30
 
 
 PATIENCE = Transfer()
-"""Of a download whose caller says nothing else."""
+"""The default."""
 
 
 class _Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Nowhere: requests would read the whole answer, and go on before anybody looked where to."""
+        """Follow nothing: requests would read the whole response and follow before the target is checked."""
 
 
 class _CutError(Exception):
@@ -68,18 +140,18 @@ def download(
     checked: bool = False,
     transfer: Transfer | None = None,
     report: Report | None = None,
-    say: Callable[[str], None] | None = None,
+    log: Callable[[str], None] | None = None,
 ) -> None:
-    """Download ``address`` to ``target``, by way of ``<target>.part``, which a later call goes on with.
+    """Download ``address`` to ``target``, through ``<target>.part``, which a later call resumes.
 
     Args:
         address: http or https.
         target: file that appears when it is complete.
         size: bytes the file must have, None if unknown.
         checked: the caller compares a published checksum afterwards.
-        transfer: patience; None for the defaults.
-        report: told about progress.
-        say: told in words why another attempt is made, and when.
+        transfer: timeouts and attempts; None for the defaults.
+        report: called with the progress.
+        log: called with the reason and time of another attempt.
 
     Raises:
         FetchError: no connection, an HTTP error, a web page instead of a file, another size, a redirect to an
@@ -101,12 +173,12 @@ def download(
                 if failures >= transfer.attempts or isinstance(error, ValueError) or _is_forged(error):
                     raise FetchError(
                         f"{address} cannot be downloaded: {_reason(error)}"
-                        + (f"; {part.length} bytes are kept to go on from" if part.length else "")
+                        + (f"; {part.length} bytes are kept to resume" if part.length else "")
                     ) from error
                 asked = error.pause if isinstance(error, _CutError) else 0.0
                 pause = max(asked, min(transfer.pause_seconds * 2 ** (failures - 1), _LONGEST_PAUSE))
-                if say is not None:
-                    say(f"{_reason(error)}; trying again in {pause:g} s")
+                if log is not None:
+                    log(f"{_reason(error)}; retrying in {pause:g} s")
                 time.sleep(pause)
     part.finish()
 
@@ -120,7 +192,7 @@ def _attempt(
     transfer: Transfer,
     report: Report | None,
 ) -> None:
-    # identity: the bytes of the file are wanted, not a packed form of them.
+    # identity: the bytes of the file, not a compressed form.
     headers = {"Accept-Encoding": "identity", **part.headers(checked)}
     with closing(_follow(session, address, headers, transfer)) as response:
         if response.status_code == 416:
@@ -145,11 +217,11 @@ def _attempt(
 def _follow(
     session: requests.Session, address: str, headers: dict[str, str], transfer: Transfer
 ) -> requests.Response:
-    """Redirects by hand: each place is looked at first, and no answer but the last is read."""
-    place = address
+    """Follow redirects by hand: each target is checked first, and only the last response is read."""
+    current = address
     for _ in range(_HOPS):
         response = session.get(
-            place,
+            current,
             headers=headers,
             stream=True,
             allow_redirects=False,
@@ -160,27 +232,25 @@ def _follow(
         response.close()
         location = response.headers["Location"]
         try:
-            place = urljoin(place, location)
-            scheme = urlsplit(place).scheme
+            current = urljoin(current, location)
+            scheme = urlsplit(current).scheme
         except ValueError:
             scheme = ""
         if scheme not in ("http", "https") or (scheme == "http" and address.startswith("https:")):
-            raise FetchError(
-                f"{address} redirects to {location[:200]!r}, which is no safe place to load from"
-            )
+            raise FetchError(f"{address} redirects to {location[:200]!r}, which is not a safe address")
     raise FetchError(f"{address} redirects more than {_HOPS} times")
 
 
 def _accept(response: requests.Response, address: str, part: Partial) -> int | None:
-    """Decide by the header whether the answer goes on or begins anew; return the bytes of the whole file."""
+    """Decide by the headers whether the response resumes or restarts; return the bytes of the whole file."""
     status = response.status_code
     if status == 429 or status >= 500:
         asked = response.headers.get("Retry-After", "")
         raise _CutError(f"HTTP {status}", min(float(asked), _LONGEST_PAUSE) if asked.isdigit() else 0.0)
     if status not in (200, 206):
-        raise FetchError(f"{address} answers HTTP {status} {responses.get(status, '')}".rstrip())
+        raise FetchError(f"{address} responds with HTTP {status} {responses.get(status, '')}".rstrip())
     if response.headers.get("Content-Type", "").lower().startswith("text/html"):
-        raise FetchError(f"{address} answers with a web page where a file was expected")
+        raise FetchError(f"{address} responds with a web page where a file was expected")
     if status == 206:
         start, total = _content_range(response)
         if start != part.length or (part.total is not None and total != part.total):
@@ -210,7 +280,7 @@ def _receive(
     limit: int,
     report: Report | None,
 ) -> None:
-    # Unbuffered, so that after a kill every byte received so far is there.
+    # Unbuffered, so that a kill loses no byte received so far.
     with part.path.open("ab", buffering=0) as output:
         done = part.length
         for chunk in response.raw.stream(_CHUNK_BYTES, decode_content=False):
@@ -227,18 +297,18 @@ def _require_space(address: str, part: Partial, missing: int) -> None:
     free = shutil.disk_usage(part.path.parent).free
     if missing + _SPARE_BYTES > free:
         raise FetchError(
-            f"{address}: {missing / 1e9:.1f} GB are to come to {part.path.parent}, {free / 1e9:.1f} GB are "
+            f"{address}: {missing / 1e9:.1f} GB are needed in {part.path.parent}, {free / 1e9:.1f} GB are "
             "free; make room"
         )
 
 
 def _is_forged(error: BaseException) -> bool:
-    """A wrong certificate stays wrong; other trouble of an encrypted connection may pass."""
+    """Return whether the certificate is wrong, which no retry mends; other TLS errors may pass."""
     return isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error)
 
 
 def _reason(error: BaseException) -> str:
-    """The innermost of the errors that HTTP libraries wrap into each other."""
+    """Return the innermost of nested errors of HTTP libraries, as text."""
     while True:
         inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
         if not isinstance(inner, BaseException):

@@ -1,4 +1,4 @@
-"""From an address, or a file already there, to a folder of raw data with a note of where it came from."""
+"""Fetching a dataset: download or take a file, verify, unpack, and note the origin."""
 
 from __future__ import annotations
 
@@ -10,77 +10,83 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from cadnet.archives import ArchiveError, extract_into, find_root, remove_leftovers
-from cadnet.fetching.checksums import Verified, remember, verify
+from cadnet.fetching.archives import ArchiveError
 from cadnet.fetching.download import Transfer, download
-from cadnet.fetching.sources import FetchError, Source
+from cadnet.fetching.sources import FetchError, Source, Verified, remember, verify
+from cadnet.fetching.unpacking import extract_into, find_root, remove_leftovers
 from cadnet.files import atomic_directory, write_json
 from cadnet.writing.progress import Progress, open_progress
 
 NOTE = "SOURCE.json"
-"""Where a fetched folder says what it is."""
+"""File of a fetched folder that holds its origin."""
 _MIB = 2**20
 
 
 @dataclass(frozen=True)
-class Places:
-    """Where things go."""
+class Folders:
+    """Folders that are written to."""
 
     data: Path = Path("data")
     """Raw data; versioned by DVC."""
     downloads: Path = Path("downloads")
-    """Archives, whole and in part; versioned by nobody."""
+    """Archives, complete and partial; not versioned."""
 
     def target(self, name: str) -> Path:
-        """Folder of a dataset."""
+        """Return the folder of a dataset."""
         return self.data / name
 
     def is_complete(self, name: str) -> bool:
-        """Whether the dataset was fetched."""
+        """Return whether the dataset was fetched."""
         return (self.target(name) / NOTE).is_file()
 
 
 def fetch(
     name: str,
     source: Source,
-    places: Places,
+    folders: Folders,
     accepted: str,
     *,
     file: Path | None = None,
     transfer: Transfer | None = None,
     shown: bool = False,
-    say: Callable[[str], None] | None = None,
+    log: Callable[[str], None] | None = None,
 ) -> Path:
-    """Get a dataset into ``places.data / name``, which appears when it is complete.
+    """Get a dataset into ``folders.data / name``, which appears when it is complete.
 
     Args:
         name: of the dataset and its folder.
-        source: what is known about it.
-        places: where to.
+        source: its entry in the list.
+        folders: of raw data and downloads.
         accepted: how the licence was accepted, for the note.
-        file: archive that is there already; None downloads it, or goes on with a download.
-        transfer: patience of the download.
+        file: archive that was downloaded already; None downloads it, or resumes a download.
+        transfer: timeouts and attempts of the download.
         shown: whether progress is shown on stderr.
-        say: takes what a person should know meanwhile.
+        log: called with each message.
 
     Raises:
-        FetchError: no connection, HTTP error, wrong size or checksum, an unsafe or other archive, the folder
-            is taken. The message ends with the way by hand.
+        FetchError: no connection, HTTP error, wrong size or checksum, an unsafe or another archive, or the
+            folder exists. The message ends with how to do it by hand.
         OSError: the disk is full or cannot be written.
     """
-    target = places.target(name)
+    target = folders.target(name)
     require_free(target)
-    places.downloads.mkdir(parents=True, exist_ok=True)
-    record = places.downloads / f"{source.archive}.sha256"
+    folders.downloads.mkdir(parents=True, exist_ok=True)
+    record = folders.downloads / f"{source.archive}.sha256"
     try:
-        with FileLock(places.downloads / f".{name}.lock", timeout=0):
+        with FileLock(folders.downloads / f".{name}.lock", timeout=0):
             remove_leftovers(target)
-            archive = _given(file) if file else _downloaded(source, places.downloads, transfer, shown, say)
+            if file is not None and not file.is_file():
+                raise FetchError(f"{file} does not exist or is no file")
+            archive = file or _downloaded(source, folders.downloads, transfer, shown, log)
             try:
                 verified = verify(archive, source, record)
                 _unpack(name, source, archive, verified, target, accepted, file, shown)
             except (FetchError, ArchiveError) as error:
-                raise FetchError(f"{error}{'' if file else _set_aside(archive)}") from error
+                if file is not None:
+                    raise FetchError(str(error)) from error
+                # Renamed, so that the next call does not use it again.
+                aside = archive.replace(archive.with_name(f"{archive.name}.refused"))
+                raise FetchError(f"{error} (kept as {aside}; the same command downloads it again)") from error
             if verified.basis == "none":
                 remember(record, source.archive, verified.sha256)
     except Timeout as error:
@@ -91,19 +97,13 @@ def fetch(
 
 
 def require_free(target: Path) -> None:
-    """Refuse to write over data.
+    """Refuse to overwrite data.
 
     Raises:
-        FetchError: ``target`` is there and not empty.
+        FetchError: ``target`` exists and is not empty.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise FetchError(f"{target} is there already and not empty; move it away or delete it first")
-
-
-def _given(file: Path) -> Path:
-    if not file.is_file():
-        raise FetchError(f"{file} does not exist or is no file")
-    return file
+        raise FetchError(f"{target} exists and is not empty; move it away or delete it first")
 
 
 def _downloaded(
@@ -111,7 +111,7 @@ def _downloaded(
     downloads: Path,
     transfer: Transfer | None,
     shown: bool,
-    say: Callable[[str], None] | None,
+    log: Callable[[str], None] | None,
 ) -> Path:
     archive = downloads / source.archive
     if archive.is_file():
@@ -126,16 +126,9 @@ def _downloaded(
             checked=source.has_checksum,
             transfer=transfer,
             report=lambda done, total: report(done, total or int(source.approximate_gb * 1e9)),
-            say=say,
+            log=log,
         )
     return archive
-
-
-def _set_aside(archive: Path) -> str:
-    """Rename a bad download, so that the next call does not take it again; say so."""
-    aside = archive.with_name(f"{archive.name}.refused")
-    archive.replace(aside)
-    return f" (kept as {aside}; the same command downloads it anew)"
 
 
 def _unpack(
@@ -155,8 +148,8 @@ def _unpack(
         try:
             root = find_root(folder, source.contains)
         except (FileNotFoundError, ValueError) as error:
-            told = str(error).replace(str(folder), str(archive))
-            raise FetchError(f"{told}; it is another archive than {source.title}") from error
+            message = str(error).replace(str(folder), str(archive))
+            raise FetchError(f"{message}; it is another archive than {source.title}") from error
         write_json(
             folder / NOTE,
             {
@@ -180,7 +173,7 @@ def _unpack(
 
 @contextmanager
 def _bytes_shown(shown: bool, title: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Yield a report of bytes that opens the progress when the first of them come and their sum is known."""
+    """Yield a callback (bytes done, total) that opens the progress bar at its first call."""
     with ExitStack() as stack:
         progress: Progress | None = None
         last = 0
@@ -188,7 +181,7 @@ def _bytes_shown(shown: bool, title: str) -> Iterator[Callable[[int, int | None]
         def report(done: int, total: int | None) -> None:
             nonlocal progress, last
             if progress is None:
-                # What was there before this call is no part of the speed.
+                # Bytes of earlier calls do not count for the speed.
                 last = done // _MIB
                 whole = (total or 0) // _MIB
                 progress = stack.enter_context(open_progress(shown, whole, last, title))

@@ -1,4 +1,4 @@
-"""What the gate measures of a product, by the code that judges images on the line."""
+"""Measurements of a product for the gate, with the code that judges images on the line."""
 
 from __future__ import annotations
 
@@ -7,18 +7,71 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 
-from cadnet.config.operate import GateParams
+from cadnet.config.operate import BehaviourParams, GateParams
 from cadnet.datasets.cache import DecodedSplit
 from cadnet.evaluation.counts import Counts
-from cadnet.evaluation.gate import Measured
-from cadnet.inference.behaviour import false_shares
+from cadnet.evaluation.gate import IDENTICAL, Measured
+from cadnet.images import read_image
 from cadnet.inference.export import ExportError, export_onnx
 from cadnet.inference.predictor import Predictor
 from cadnet.inference.product import Product
 from cadnet.models.weights import load_model
 from cadnet.types import IGNORE_INDEX
+
+SEED = 0
+"""Of the noise; the same for every model."""
+MOST = 32
+"""References used, evenly chosen where there are more."""
+
+
+def disturbances(image: np.ndarray, params: BehaviourParams) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield a clean image, uint8 RGB (H, W, 3), as it is and disturbed, each with a name.
+
+    Shifted images repeat their last row or column, as if the scene continued.
+    """
+    yield IDENTICAL, image
+    for name, amount in (("brighter", params.brightness), ("darker", -params.brightness)):
+        yield name, _bytes(image + np.float32(amount))
+    noise = np.random.default_rng(SEED).normal(0, params.noise, image.shape)
+    yield "noisy", _bytes(image + noise)
+    if params.shift:
+        steps = params.shift
+        moves = {"up": (-steps, 0), "down": (steps, 0), "left": (0, -steps), "right": (0, steps)}
+        for side, (down, right) in moves.items():
+            yield f"moved {side}", _moved(image, down, right)
+
+
+def false_fractions(predictor: Predictor, params: BehaviourParams) -> dict[str, float]:
+    """Return by disturbance the largest fraction of a reference's pixels classified as defective, in [0, 1].
+
+    References of the product, :data:`MOST` at most, are compared with themselves, disturbed; nothing in them
+    is a defect. Empty for a product without references.
+    """
+    worst: dict[str, float] = {}
+    references = predictor.product.references
+    chosen = np.linspace(0, len(references) - 1, min(MOST, len(references))).round().astype(int)
+    for reference in (references[number] for number in chosen):
+        clean = read_image(predictor.product.folder / reference.file)
+        for name, image in disturbances(clean, params):
+            fraction = predictor.predict(image, reference.name).defect_pixels / (
+                clean.shape[0] * clean.shape[1]
+            )
+            worst[name] = max(worst.get(name, 0.0), fraction)
+    return worst
+
+
+def _bytes(values: np.ndarray) -> np.ndarray:
+    return values.round().clip(0, 255).astype(np.uint8)
+
+
+def _moved(image: np.ndarray, down: float, right: float) -> np.ndarray:
+    motion = np.array([[1, 0, right], [0, 1, down]], np.float64)
+    size = image.shape[1], image.shape[0]
+    return cv2.warpAffine(image, motion, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
 
 PAIRS = 20
 """Single pairs that are timed."""
@@ -27,13 +80,13 @@ PAIRS = 20
 def measure(
     product: Product, decoded: DecodedSplit, params: GateParams, advance: Callable[[int], None] | None = None
 ) -> Measured:
-    """Measure all that a challenger is held to.
+    """Measure everything a challenger is checked on.
 
     Args:
         product: the challenger.
         decoded: the acceptance set, of the product's classes.
-        params: how behaviour is looked at.
-        advance: told of images as they are scored.
+        params: the disturbances.
+        advance: called with 1 after each image.
 
     Raises:
         cadnet.inference.PredictionError: images and network do not fit, or the network diverged.
@@ -42,7 +95,7 @@ def measure(
     return Measured(
         counts=acceptance_counts(predictor, decoded, advance),
         latency_ms=latency_ms(predictor, decoded),
-        false_shares=false_shares(predictor, params.behaviour),
+        false_fractions=false_fractions(predictor, params.behaviour),
         export_difference=export_difference(product),
     )
 
@@ -50,12 +103,12 @@ def measure(
 def acceptance_counts(
     predictor: Predictor, decoded: DecodedSplit, advance: Callable[[int], None] | None = None
 ) -> Counts:
-    """Count what the product decides on a split, threshold and tiles included.
+    """Count a product's decisions on a split, with its threshold and tiles.
 
     Args:
-        predictor: as on the line, but without alignment: pairs of a prepared dataset lie on each other.
+        predictor: as on the line, but without alignment: pairs of a prepared dataset are aligned.
         decoded: the split; its masks hold the product's classes.
-        advance: told of images as they are scored.
+        advance: called with 1 after each image.
 
     Raises:
         cadnet.inference.PredictionError: images and network do not fit, or the network diverged.
@@ -72,7 +125,7 @@ def acceptance_counts(
 
 
 def latency_ms(predictor: Predictor, decoded: DecodedSplit, pairs: int = PAIRS) -> float:
-    """Return the median milliseconds of single pairs whose reference has been seen before."""
+    """Return the median milliseconds of single pairs whose reference is cached."""
     reference, rows = next(_by_reference(decoded))
     timed = [_picture(decoded.images[row]) for row in rows[:pairs]]
     predictor.predict(timed[0], reference)
@@ -80,7 +133,7 @@ def latency_ms(predictor: Predictor, decoded: DecodedSplit, pairs: int = PAIRS) 
 
 
 def export_difference(product: Product) -> float:
-    """Return how far the network as an ONNX file is from the network, as a share of its largest output.
+    """Return how far the network as an ONNX file is from the network, as a fraction of its largest output.
 
     Infinite where it cannot be exported or differs by more than an export may.
 
@@ -96,7 +149,7 @@ def export_difference(product: Product) -> float:
 
 
 def _by_reference(decoded: DecodedSplit) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Each reference, uint8 (H, W, 3), with the rows that are compared with it."""
+    """Yield each reference, uint8 (H, W, 3), with the rows that are compared with it."""
     for number, reference in enumerate(decoded.references):
         rows = np.flatnonzero(decoded.reference_index == number)
         if len(rows):
@@ -104,12 +157,12 @@ def _by_reference(decoded: DecodedSplit) -> Iterator[tuple[np.ndarray, np.ndarra
 
 
 def _picture(planes: np.ndarray) -> np.ndarray:
-    """uint8 (3, H, W) as (H, W, 3)."""
+    """Return uint8 (3, H, W) as (H, W, 3)."""
     return np.ascontiguousarray(planes.transpose(1, 2, 0))
 
 
 def _confusion(truth: np.ndarray, labels: np.ndarray, side: int) -> np.ndarray:
-    """int64 (side, side) pixels by [truth, label], ignored ones left out."""
+    """Return int64 (side, side) pixels by [truth, label] without ignored ones."""
     counted = truth != IGNORE_INDEX
     cells = truth[counted].astype(np.int64) * side + labels[counted]
     return np.bincount(cells, minlength=side * side).reshape(side, side)

@@ -25,7 +25,7 @@ _SHOWN = 10
 
 
 class Request(NamedTuple):
-    """What was asked for.
+    """Options of the command.
 
     ``model``: folder of a product, or an address ``models:/...``; ``images``: files, folders, patterns;
     ``reference``: name of one of the product's, or a file; ``threshold`` and ``align``: None does as the
@@ -46,7 +46,7 @@ def run(
     request: Request,
     *,
     resolve: Callable[[str], Path],
-    say: Callable[[str], object],
+    log: Callable[[str], object],
     warn: Callable[[str], object],
     progress: bool = True,
 ) -> int:
@@ -54,9 +54,9 @@ def run(
 
     Args:
         request: what to do.
-        resolve: gives the product folder of an address ``models:/...``.
-        say: takes the summary, as one line.
-        warn: takes what could not be judged, line by line.
+        resolve: returns the product folder of an address ``models:/...``.
+        log: called with the summary, one line.
+        warn: called with each image that could not be judged, one line each.
         progress: whether to show it on stderr.
 
     Raises:
@@ -66,7 +66,9 @@ def run(
     named = request.model.startswith(REGISTRY_SCHEME)
     images = find_images(request.images, request.out)
     product = read_product(resolve(request.model) if named else Path(request.model))
-    predictor = _predictor(product, request)
+    predictor = Predictor(
+        product, request.device, request.batch, threshold=request.threshold, alignment=request.align
+    )
     reference = _reference(product, request.reference)
     good = defective = 0
     failed: list[str] = []
@@ -84,32 +86,18 @@ def run(
                 good += outcome.verdict == "good"
                 defective += outcome.verdict == "defective"
             bar.advance(1)
-    _report_failures(failed, request.out, warn)
-    say(f"good: {good}, defective: {defective}, not judged: {len(failed)}; see {request.out / TABLES[0]}")
-    return ERROR if failed else DEFECTIVE if defective else GOOD
-
-
-def _predictor(product: Product, request: Request) -> Predictor:
-    return Predictor(
-        product,
-        request.device,
-        request.batch,
-        threshold=request.threshold,
-        alignment=request.align,
-    )
-
-
-def _reference(product: Product, given: str | None) -> np.ndarray | str | None:
-    """The product's reference of that name goes before a file of that name."""
-    if given is None or given in {reference.name for reference in product.references}:
-        return given
-    path = Path(given)
-    # What is no file is taken for a name, and refused with the names there are.
-    return read_image(path) if path.is_file() else given
-
-
-def _report_failures(failed: Sequence[str], out: Path, warn: Callable[[str], object]) -> None:
     for line in failed[:_SHOWN]:
         warn(f"not judged: {line}")
     if len(failed) > _SHOWN:
-        warn(f"and {len(failed) - _SHOWN} more, see {out / TABLES[1]}")
+        warn(f"and {len(failed) - _SHOWN} more, see {request.out / TABLES[1]}")
+    log(f"good: {good}, defective: {defective}, not judged: {len(failed)}; see {request.out / TABLES[0]}")
+    return ERROR if failed else DEFECTIVE if defective else GOOD
+
+
+def _reference(product: Product, given: str | None) -> np.ndarray | str | None:
+    """Return the name of a product's reference, or else the pixels of a file."""
+    if given is None or given in {reference.name for reference in product.references}:
+        return given
+    path = Path(given)
+    # Anything else is refused later, with the known names.
+    return read_image(path) if path.is_file() else given

@@ -21,7 +21,7 @@ STEP = 32
 """Heights and widths of a file for varying sizes are multiples of this."""
 
 TOLERANCE = 1e-4
-"""Largest difference between file and network, as a share of the largest output (at least of 1)."""
+"""Largest difference between file and network, as a fraction of the largest output (at least of 1)."""
 
 
 class ExportError(ValueError):
@@ -29,7 +29,7 @@ class ExportError(ValueError):
 
 
 class OnnxExport(NamedTuple):
-    """What a written file takes and gives, and how far it was from the network."""
+    """Inputs and outputs of a written file, and its difference from the network."""
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -37,7 +37,7 @@ class OnnxExport(NamedTuple):
 
 
 class _Plain(nn.Module):
-    """A network whose outputs are tensors, as ONNX wants them."""
+    """A network whose outputs are tensors, as ONNX needs them."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ def export_onnx(
     its outputs are compared with the network's before the file gets its name.
 
     Args:
-        model: a network of the factory; it is left as it was.
+        model: a network of the factory; not changed.
         path: the file; an existing one is replaced.
         size: height and width, or one number for both.
         dynamic: let H and W vary in multiples of 32; ``size`` must then be such multiples.
@@ -119,11 +119,11 @@ def _write(
         )
     except ImportError as error:
         raise ImportError(f"writing ONNX needs {error.name}; install cadnet[onnx]") from error
-    except Exception as error:  # the exporter raises errors of many kinds, which all mean the same here
+    except Exception as error:  # the exporter raises errors of many kinds
         name = type(plain.model).__name__
-        cure = "; export it for one size (dynamic=False)" if dynamic else ""
+        hint = "; export it for one size (dynamic=False)" if dynamic else ""
         reason = str(error).partition("\n")[0]  # pages of advice to developers follow
-        raise ExportError(f"{name} cannot be written as ONNX: {reason}{cure}") from error
+        raise ExportError(f"{name} cannot be written as ONNX: {reason}{hint}") from error
     assert onnx_program is not None
     onnx_program.save(path)
 

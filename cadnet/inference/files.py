@@ -1,4 +1,4 @@
-"""Which image files are meant, and where the results of each go."""
+"""The image files that arguments name, and the result folder of each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from cadnet.images import SUFFIXES
 
 RESULT_FILES = ("mask.png", "probability.png", "overlay.png", "result.json")
-"""What each image's folder holds."""
+"""Files of each image's folder."""
 TABLES = ("summary.csv", "errors.csv")
 
 _RESERVED = {*RESULT_FILES, *TABLES}
@@ -31,11 +31,11 @@ class _Found(NamedTuple):
 
 
 def find_images(arguments: Sequence[str], out: Path) -> list[ImageFile]:
-    """Return the images that files, folders and patterns mean, in the order of the arguments, then of paths.
+    """Return the images of files, folders and patterns, in the order of the arguments, then of paths.
 
     A folder stands for all images in it and below, a pattern such as ``line*/**/*.png`` for those that it
-    matches, hidden ones and results of earlier runs left out; a file is taken whatever its suffix. What is
-    meant twice comes once. Results keep the folders below the one asked for, so that equal names do not
+    matches, hidden ones and results of earlier runs left out; a file is taken whatever its suffix. Duplicates
+    come once. Results keep the folders below the one asked for, so that equal names do not
     collide; where they still would, the suffix and the folders below what all images have in common are
     added.
 
@@ -60,20 +60,20 @@ def find_images(arguments: Sequence[str], out: Path) -> list[ImageFile]:
 
 
 def _matches(argument: str, out: Path) -> Iterator[_Found]:
-    place = Path(argument)
-    if place.is_dir():
-        yield from _images(place.rglob("*"), place, out)
-    elif place.is_file():
-        yield _Found(place, PurePath(place.name))
+    path = Path(argument)
+    if path.is_dir():
+        yield from _images(path.rglob("*"), path, out)
+    elif path.is_file():
+        yield _Found(path, PurePath(path.name))
     elif any(sign in argument for sign in _MAGIC):
-        parts = place.parts
+        parts = path.parts
         fixed = next(index for index, part in enumerate(parts) if any(sign in part for sign in _MAGIC))
         base, pattern = Path(*parts[:fixed]), str(Path(*parts[fixed:]))
         yield from _images(base.glob(pattern), base, out)
 
 
 def _images(files: Iterable[Path], base: Path, out: Path) -> Iterator[_Found]:
-    # All that lies below ``out`` is left out where it is a folder of its own among the images.
+    # Results are no images, where ``out`` is a folder among these.
     own = out.resolve() if base.resolve() in out.resolve().parents else None
     for file in sorted(files):
         below = file.relative_to(base)
@@ -87,7 +87,7 @@ def _images(files: Iterable[Path], base: Path, out: Path) -> Iterator[_Found]:
 
 def _named(found: dict[Path, _Found]) -> list[ImageFile]:
     plain = [_safe(item.below.with_suffix("")) for item in found.values()]
-    # Case must not tell names apart: some file systems do not see it.
+    # Some file systems ignore case.
     often = Counter(name.casefold() for name in plain)
     common = _common(list(found))
     taken: set[str] = set()
@@ -105,12 +105,12 @@ def _named(found: dict[Path, _Found]) -> list[ImageFile]:
 
 
 def _safe(path: PurePath) -> str:
-    """The path with /, no part of which is called like a file that is written."""
+    """Return the path with /, no part of which has the name of a result file."""
     return "/".join(f"{part}_" if part.casefold() in _RESERVED else part for part in path.parts)
 
 
 def _common(paths: Sequence[Path]) -> Path:
-    """The deepest folder that holds all files."""
+    """Return the deepest folder that holds all files."""
     folder = paths[0].parent
     while not all(folder in path.parents for path in paths):
         folder = folder.parent

@@ -19,7 +19,7 @@ Features = tuple[Tensor, ...]
 
 
 class ReferenceTile(NamedTuple):
-    """A piece of a reference: ``key`` names the whole reference, ``pixels`` are uint8 (h, w, 3)."""
+    """A tile of a reference: ``key`` names the whole reference, ``pixels`` are uint8 (h, w, 3)."""
 
     key: str
     position: Position
@@ -27,10 +27,10 @@ class ReferenceTile(NamedTuple):
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device called ``name``; "auto" is a GPU where there is one, else the CPU.
+    """Return the device called ``name``; "auto" is a GPU if available, else the CPU.
 
     Raises:
-        ValueError: there is no such device here.
+        ValueError: no such device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -47,7 +47,7 @@ class PairNetwork:
     """Runs a network over batches of tiles.
 
     A network with ``encode`` compares the image with a reference; its encoded references are kept within
-    ``cache_bytes`` on the device, or encoded anew with every image for 0. Others look at the image alone.
+    ``cache_bytes`` on the device, or encoded again with every image for 0. Others take only the image.
 
     Args:
         network: ``forward(image, reference) -> SegOutput``; put on ``device`` and in eval mode.

@@ -1,22 +1,87 @@
-"""Results on disk: a folder for each image, and one table of all."""
+"""Results on disk: a folder for each image with its overlay, and one table of all."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import cv2
 import numpy as np
 
 from cadnet.files import atomic_path, write_json
 from cadnet.images import write_png
-from cadnet.inference.drawing import class_colours, draw_overlay
+from cadnet.images.labels import palette
 from cadnet.inference.files import RESULT_FILES, TABLES, ImageFile
-from cadnet.inference.prediction import Prediction
+from cadnet.inference.prediction import Defect, Prediction
 from cadnet.inference.predictor import Predictor
+
+Colour = tuple[int, int, int]
+
+LEAST = 384
+"""Pixels of the longer side below which an image is enlarged, so that names do not cover it."""
+
+_DARK = (0, 0, 0)
+_MOST_BOXES = 200
+"""Boxes and texts of more defects would hide the image; all get outlines."""
+
+
+def class_colours(metadata: Mapping[str, Any], count: int) -> tuple[Colour, ...]:
+    """Return an RGB colour for each class: those in the metadata of the weights, or a default palette."""
+    known = metadata.get("palette")
+    try:
+        colours = [tuple(int(value) for value in colour) for colour in known or ()]
+    except (TypeError, ValueError):
+        colours = []
+    usable = len(colours) == count and all(
+        len(colour) == 3 and min(colour) >= 0 and max(colour) <= 255 for colour in colours
+    )
+    return tuple((c[0], c[1], c[2]) for c in colours) if usable else palette(count)
+
+
+def draw_overlay(prediction: Prediction, class_names: Sequence[str], colours: Sequence[Colour]) -> np.ndarray:
+    """Return the image, uint8 RGB, with outlines and boxes of the defects in colours of classes.
+
+    Its size is the image's, or for an image below :data:`LEAST` pixels a whole multiple of it.
+    """
+    factor = max(1, -(-LEAST // max(prediction.labels.shape)))
+    canvas, labels = (
+        np.ascontiguousarray(one.repeat(factor, 0).repeat(factor, 1))
+        for one in (prediction.image, prediction.labels)
+    )
+    width = max(1, round(max(canvas.shape[:2]) / 500))
+    for label, colour in enumerate(colours, start=1):
+        mask = (labels == label).view(np.uint8)
+        outlines, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(canvas, outlines, -1, colour, width)
+    by_name = dict(zip(class_names, colours, strict=True))
+    for defect in reversed(prediction.defects[:_MOST_BOXES]):
+        x0, y0, x1, y1 = defect.box
+        box = x0 * factor, y0 * factor, x1 * factor, y1 * factor
+        colour = by_name[defect.class_name]
+        _draw_box(canvas, defect._replace(box=box), colour, list(class_names), width)
+    return canvas
+
+
+def _draw_box(canvas: np.ndarray, defect: Defect, colour: Colour, class_names: list[str], width: int) -> None:
+    x0, y0, x1, y1 = defect.box
+    gap = 2 * width + 1
+    cv2.rectangle(canvas, (x0 - gap, y0 - gap), (x1 - 1 + gap, y1 - 1 + gap), colour, width)
+    # The font of OpenCV has ASCII only.
+    name = defect.class_name
+    text = f"{name if name.isascii() else class_names.index(name) + 1} {defect.confidence:.0%}"
+    size = 0.4 * width
+    (wide, high), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, width)
+    left = max(0, min(x0 - gap, canvas.shape[1] - wide))
+    # Above the box, or below it where there is no room.
+    base = y0 - gap - 2 if y0 - gap - 2 >= high else min(canvas.shape[0] - 2, y1 + gap + high + 2)
+    for ink, thickness in ((_DARK, 3 * width), (colour, width)):
+        place = left, base
+        cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, ink, thickness, cv2.LINE_AA)
+
 
 SUMMARY_COLUMNS = (
     "image", "result", "verdict", "defects", "defect_pixels", "classes", "largest_area", "highest_confidence",
@@ -26,10 +91,10 @@ ERROR_COLUMNS = ("image", "reason")
 
 
 class ResultWriter:
-    """Writes what a predictor gives below ``out``; a context in which images are added.
+    """Writes predictions below ``out``; a context manager in which images are added.
 
-    The tables of an earlier run are removed at the start, and the new ones get their names at the end: where
-    there is no ``summary.csv``, a run was cut short. Each image's files are written anew, ``result.json``
+    The tables of an earlier run are removed at the start, and the new ones get their names at the end:
+    without a ``summary.csv`` a run was interrupted. Each image's files are rewritten, ``result.json``
     last.
 
     Raises:
@@ -66,13 +131,13 @@ class ResultWriter:
         self._table(TABLES[0], SUMMARY_COLUMNS).writerow(_row(image, prediction))
 
     def fail(self, image: ImageFile, reason: str) -> None:
-        """Note an image that could not be judged, and remove what an earlier run said about it."""
+        """Record an image that could not be judged, and remove results of an earlier run."""
         for name in RESULT_FILES:
             (self._out / image.result / name).unlink(missing_ok=True)
         self._table(TABLES[1], ERROR_COLUMNS).writerow({"image": str(image.path), "reason": reason})
 
     def _table(self, name: str, columns: tuple[str, ...]) -> Any:
-        """The open table of that name; it gets its final name when the context ends well."""
+        """Return the open table of that name; it gets its final name when the context ends without error."""
         if name not in self._tables:
             temporary = self._stack.enter_context(atomic_path(self._out / name))
             handle = self._stack.enter_context(temporary.open("w", encoding="utf-8", newline=""))
@@ -105,7 +170,7 @@ class ResultWriter:
 
 
 def _defect(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A defect's entry, the class under its usual key."""
+    """Return a defect's entry with its class under "class"."""
     rest = {key: value for key, value in values.items() if key != "class_name"}
     return {"class": values["class_name"], **rest}
 

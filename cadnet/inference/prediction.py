@@ -1,13 +1,19 @@
-"""What prediction gives."""
+"""Types of prediction: images in, judged images out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 
+from cadnet.images import ImageError, read_image
+
 Verdict = Literal["good", "defective"]
+
+Picture = np.ndarray | Path | str
+"""An image file, or uint8 pixels: grey (H, W) or (H, W, 1), RGB (H, W, 3), RGBA (H, W, 4)."""
 
 
 class PredictionError(ValueError):
@@ -43,11 +49,11 @@ class Compared(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """How the image was brought onto its reference.
+    """How the image was aligned with its reference.
 
-    ``residual``: pixels by which the pair is still apart; ``shift``: pixels by which the corner that moved
-    farthest moved; ``confidence``: correlation of the pair in 0..1; ``covered``: share of the image that the
-    reference shows too, the rest being judged good unseen.
+    ``residual``: remaining misalignment in pixels; ``shift``: pixels by which the corner that moved
+    farthest moved; ``confidence``: correlation of the pair in 0..1; ``covered``: fraction of the image that
+    the reference shows too, the rest is judged good unseen.
     """
 
     residual: float
@@ -87,3 +93,24 @@ class Failure(NamedTuple):
 
     error: Exception
     reason: str
+
+
+def as_picture(image: Picture) -> np.ndarray:
+    """Return uint8 RGB (H, W, 3), a copy: grey becomes three equal channels, transparency is left out.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ImageError: the file cannot be decoded, or the array is of another type or shape.
+    """
+    if isinstance(image, str | Path):
+        return read_image(image)
+    channels = image.shape[2] if image.ndim == 3 else 1
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or channels not in (1, 3, 4) or not image.size:
+        raise ImageError(
+            f"an image of shape {image.shape} and type {image.dtype} cannot be used; give uint8 of 0..255, "
+            "(H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA"
+        )
+    if channels == 1:
+        return np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
+    # Cameras fill one buffer again and again, while a batch is still being collected.
+    return np.array(image[:, :, :3], order="C")

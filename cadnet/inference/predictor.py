@@ -11,40 +11,38 @@ import numpy as np
 from torch import nn
 
 from cadnet.config import AlignmentParams
-from cadnet.inference.jobs import Job, make_job
+from cadnet.inference.inputs import PairInput, prepare_input
 from cadnet.inference.network import PairNetwork, choose_device
-from cadnet.inference.pictures import Picture, as_picture
-from cadnet.inference.prediction import Failure, Prediction, PredictionError
+from cadnet.inference.prediction import Failure, Picture, Prediction, PredictionError, as_picture
 from cadnet.inference.product import Product, read_product
 from cadnet.inference.references import Chosen, References
 from cadnet.inference.regions import decide, find_defects
 from cadnet.models.weights import ModelDescription, load_model
 
 CACHE_BYTES = 2**29
-"""Encoded references that are kept, in bytes on the device: those of MiT-B0 for 130 tiles of 512 px."""
+"""Bytes of encoded references kept on the device: those of MiT-B0 for 130 tiles of 512 px."""
 OVERLAP = 0.25
 
-_Timed = tuple[Job, float]
-"""A job, and the seconds spent on it so far."""
+_Timed = tuple[PairInput, float]
+"""A pair, and the seconds spent on it so far."""
 
 
 class Predictor:
     """Judges images, one thread at a time.
 
-    A network that looks at the image alone needs no reference: what is said below about references and
-    alignment does not concern it.
+    Networks that take only the image ignore references and alignment.
 
     Args:
         product: a product or its folder.
         device: "auto" (a GPU where there is one), "cpu" or "cuda".
         batch_size: tiles that go through the network at once; also the most images held at a time.
-        threshold: instead of the product's, in (0, 1).
-        min_pixels: instead of the product's.
-        alignment: None does as the product says, False takes every pair as it lies; True brings images
-            onto the reference by the product's limits, else by the defaults.
-        overlap: share of a tile, 0 to 0.9, that neighbours of a large image have in common.
+        threshold: replaces the product's, in (0, 1).
+        min_pixels: replaces the product's.
+        alignment: None does as the product says, False aligns nothing; True aligns by the product's
+            parameters, or by the defaults.
+        overlap: fraction of a tile, 0 to 0.9, that neighbours of a large image have in common.
         cache_bytes: limit of encoded references; 0 encodes the reference with every image.
-        network: instead of the folder's, with the same classes.
+        network: replaces the folder's, with the same classes.
 
     Raises:
         FileNotFoundError, cadnet.inference.product.ProductError, cadnet.models.tensors.WeightsError: see
@@ -84,14 +82,14 @@ class Predictor:
 
         Args:
             image: file, or uint8 pixels (H, W), (H, W, 3) RGB or (H, W, 4) RGBA.
-            reference: name of one of the product's, or pixels like ``image``; None takes that of the product
-                which differs least from the image.
+            reference: name of one of the product's, or pixels like ``image``; None takes the nearest one of
+                the product.
 
         Raises:
             FileNotFoundError: no such file.
             cadnet.images.ImageError: the image cannot be used.
-            PredictionError: there is no such reference, none of the image's size, none that the image fits,
-                the pair cannot be brought together, or the network's output is not finite.
+            PredictionError: no such reference, none of the image's size, none that the image fits,
+                the pair cannot be aligned, or the network's output is not finite.
         """
         return next(self.predict_many([image], reference))
 
@@ -100,7 +98,7 @@ class Predictor:
     ) -> Iterator[Prediction]:
         """Judge images in order, a batch of tiles at a time; the first that fails ends it.
 
-        No more than ``batch_size`` images are held at once, however many there are.
+        No more than ``batch_size`` images are held at once, for any number.
 
         Raises:
             as :meth:`predict`.
@@ -113,7 +111,7 @@ class Predictor:
         """As :meth:`predict_many`, but an image that fails gives a :class:`Failure` instead.
 
         Raises:
-            PredictionError: there is no such reference.
+            PredictionError: no such reference.
         """
         fixed = None
         if reference is not None and self._network.compares:
@@ -146,59 +144,59 @@ class Predictor:
             chosen = fixed
             if chosen is None and self._network.compares:
                 chosen = self._references.choose(picture, any_size=self.alignment is not None)
-            job = make_job(picture, chosen, self.alignment, self.product.size, self._overlap)
+            pair = prepare_input(picture, chosen, self.alignment, self.product.size, self._overlap)
         except (OSError, ValueError, cv2.error) as error:
             return Failure(error, str(error))
-        return job, time.perf_counter() - started
+        return pair, time.perf_counter() - started
 
     def _flushed(self, waiting: list[_Timed | Failure]) -> Iterator[Prediction | Failure]:
-        """What becomes of the waiting ones; each is taken from the list, so that it can be let go of."""
-        jobs = [entry[0] for entry in waiting if not isinstance(entry, Failure)]
+        """Yield the results of the waiting inputs, removing each from the list to free its memory."""
+        inputs = [entry[0] for entry in waiting if not isinstance(entry, Failure)]
         started = time.perf_counter()
-        maps = self._maps(jobs)
-        seconds = (time.perf_counter() - started) / max(1, sum(len(job.tiling.positions) for job in jobs))
-        del jobs
+        maps = self._maps(inputs)
+        seconds = (time.perf_counter() - started) / max(1, sum(len(pair.tiling.positions) for pair in inputs))
+        del inputs
         while waiting:
             entry = waiting.pop(0)
             if isinstance(entry, Failure):
                 yield entry
                 continue
-            job, before = entry
-            yield self._finished(job, maps.pop(0), before + seconds * len(job.tiling.positions))
+            pair, before = entry
+            yield self._finished(pair, maps.pop(0), before + seconds * len(pair.tiling.positions))
 
-    def _maps(self, jobs: Sequence[Job]) -> list[np.ndarray]:
-        """Probabilities (K, h, w) of every job."""
-        mosaics = [job.mosaic(self._network.classes) for job in jobs]
-        work = [(slot, position) for slot, job in enumerate(jobs) for position in job.tiling.positions]
+    def _maps(self, inputs: Sequence[PairInput]) -> list[np.ndarray]:
+        """Return the probabilities (K, h, w) of every input."""
+        mosaics = [pair.mosaic(self._network.classes) for pair in inputs]
+        work = [(slot, position) for slot, pair in enumerate(inputs) for position in pair.tiling.positions]
         for start in range(0, len(work), self.batch_size):
             batch = work[start : start + self.batch_size]
-            images = [jobs[slot].image_tile(position) for slot, position in batch]
+            images = [inputs[slot].image_tile(position) for slot, position in batch]
             references = None
             if self._network.compares:
-                references = [jobs[slot].reference_tile(position) for slot, position in batch]
+                references = [inputs[slot].reference_tile(position) for slot, position in batch]
             results = self._network.probabilities(images, references)
             for (slot, position), result in zip(batch, results, strict=True):
                 mosaics[slot].add(position, result)
         return [mosaic.maps for mosaic in mosaics]
 
-    def _finished(self, job: Job, maps: np.ndarray, seconds: float) -> Prediction | Failure:
+    def _finished(self, pair: PairInput, maps: np.ndarray, seconds: float) -> Prediction | Failure:
         started = time.perf_counter()
         if not np.isfinite(maps).all():
             error = PredictionError("the network's output is not finite; its training diverged; train again")
             return Failure(error, str(error))
-        labels, probability = decide(job.own_pixels(maps), self.threshold)
+        labels, probability = decide(pair.own_pixels(maps), self.threshold)
         defects = find_defects(labels, probability, self.product.class_names)
         defective = sum(defect.area for defect in defects) >= self.min_pixels
         return Prediction(
-            image=job.image,
+            image=pair.image,
             labels=labels,
             probability=probability,
             defects=defects,
             verdict="defective" if defective else "good",
-            reference=None if job.chosen is None else job.chosen.compared,
-            alignment=job.placed,
+            reference=None if pair.chosen is None else pair.chosen.compared,
+            alignment=pair.placed,
             seconds=seconds + time.perf_counter() - started,
-            notes=() if job.chosen is None else job.chosen.notes,
+            notes=() if pair.chosen is None else pair.chosen.notes,
         )
 
 
@@ -223,7 +221,7 @@ def _check_ranges(
 
 
 def _alignment(asked: AlignmentParams | bool | None, own: AlignmentParams | None) -> AlignmentParams | None:
-    """What to align by; a motion model "off" is no alignment."""
+    """Return the parameters of alignment; None for none, or where the motion model is "off"."""
     if asked is None or asked is True:
         params = own or (AlignmentParams() if asked else None)
     else:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from cadnet.config import AlignmentParams, Params
@@ -33,7 +34,7 @@ _KEY = "format_version"
 
 
 class ProductError(ValueError):
-    """A folder is no usable product; the message names the file, the cause and the cure."""
+    """A folder is no usable product; the message names the file, the cause and the fix."""
 
 
 class ReferenceFile(Params):
@@ -48,12 +49,12 @@ class ReferenceFile(Params):
 
 @dataclass(frozen=True)
 class Product:
-    """What ``product.json`` in ``folder`` says.
+    """The content of ``product.json`` in ``folder``.
 
     ``threshold``: a pixel is a defect where its probability of any defect, in (0, 1), exceeds this.
     ``min_pixels``: defect pixels from which on an image is judged defective. ``size``: side in pixels the
-    network was trained at; larger images are cut into tiles of it. ``alignment``: how images are brought
-    onto the reference, None where they lie on it already. ``metrics``, ``notes`` and ``params`` (what it was
+    network was trained at; larger images are cut into tiles of it. ``alignment``: parameters of alignment,
+    None where images are aligned already. ``metrics``, ``notes`` and ``params`` (what it was
     trained with) are for readers.
     """
 
@@ -91,7 +92,7 @@ def write_product(
 ) -> Product:
     """Make a product folder, complete or not at all; an existing one is replaced as a whole.
 
-    Args, where :class:`Product` does not say it:
+    Args (others as in :class:`Product`):
         model: folder that ``save_weights`` wrote.
         references: name -> file of a clean image, in any format that ``read_image`` reads. Names are of ASCII
             letters, digits, ``_``, ``.`` and ``-``, and case does not tell them apart.
@@ -106,7 +107,7 @@ def write_product(
         OSError: the disk is full or the folder cannot be written.
     """
     description = ModelDescription.read(model)
-    told = {
+    values = {
         "name": name,
         "class_names": list(description.class_names if class_names is None else class_names),
         "threshold": threshold,
@@ -117,7 +118,23 @@ def write_product(
         "notes": notes,
         "params": dict(params or {}),
     }
-    return _written(Path(folder), Path(model), references, told, card)
+    _check_names(list(references))
+    with atomic_directory(folder) as made:
+        shutil.copyfile(Path(model) / WEIGHTS_NAME, made / WEIGHTS_NAME)
+        write_json(made / DESCRIPTION_NAME, asdict(description))
+        content = {
+            _KEY: FORMAT_VERSION,
+            **values,
+            "weights_sha256": file_digest(made / WEIGHTS_NAME),
+            "references": [_store(made, key, Path(path)) for key, path in references.items()],
+        }
+        # Validated before it is written.
+        product = _parsed(content, Path(folder))
+        _check_classes(product, description)
+        write_json(made / PRODUCT_NAME, content)
+        if card is not None:
+            write_text(made / CARD_NAME, card)
+    return product
 
 
 def read_product(folder: Path | str) -> Product:
@@ -140,11 +157,11 @@ def read_product(folder: Path | str) -> Product:
     product = _parsed(content, folder)
     _check_names([reference.name for reference in product.references])
     for reference in product.references:
-        # The name alone decides the place, so that no file outside the folder can be named.
-        if reference.file != _place(reference.name):
+        # The path follows from the name, so that no file outside the folder can be named.
+        if reference.file != _path(reference.name):
             raise ProductError(
                 f"{path} says that reference {reference.name!r} is {reference.file!r}; it must be "
-                f"{_place(reference.name)!r}"
+                f"{_path(reference.name)!r}"
             )
         _check_digest(folder / reference.file, reference.sha256)
     _check_digest(folder / WEIGHTS_NAME, product.weights_sha256)
@@ -152,42 +169,18 @@ def read_product(folder: Path | str) -> Product:
     return product
 
 
-def _written(
-    folder: Path, model: Path, references: Mapping[str, Path | str], told: dict[str, Any], card: str | None
-) -> Product:
-    """Write the files and ``product.json``, which holds what is ``told`` and the digests of the others."""
-    description = ModelDescription.read(model)
-    _check_names(list(references))
-    with atomic_directory(folder) as made:
-        shutil.copyfile(model / WEIGHTS_NAME, made / WEIGHTS_NAME)
-        write_json(made / DESCRIPTION_NAME, asdict(description))
-        content = {
-            _KEY: FORMAT_VERSION,
-            **told,
-            "weights_sha256": file_digest(made / WEIGHTS_NAME),
-            "references": [_store(made, key, Path(path)) for key, path in references.items()],
-        }
-        # Looked at before it is written, so that what cannot be read is not made.
-        product = _parsed(content, folder)
-        _check_classes(product, description)
-        write_json(made / PRODUCT_NAME, content)
-        if card is not None:
-            write_text(made / CARD_NAME, card)
-    return product
-
-
-def _place(name: str) -> str:
+def _path(name: str) -> str:
     return f"{REFERENCES}/{name}.png"
 
 
 def _store(folder: Path, name: str, source: Path) -> dict[str, Any]:
     """Write one reference and return its entry."""
     image = read_image(source)
-    place = _place(name)
-    write_png(folder / place, image)
+    path = _path(name)
+    write_png(folder / path, image)
     height, width = image.shape[:2]
-    digest = file_digest(folder / place)
-    return {"name": name, "file": place, "sha256": digest, "width": width, "height": height}
+    digest = file_digest(folder / path)
+    return {"name": name, "file": path, "sha256": digest, "width": width, "height": height}
 
 
 def _parsed(content: Any, folder: Path) -> Product:
@@ -200,15 +193,15 @@ def _parsed(content: Any, folder: Path) -> Product:
         )
     values = {key: value for key, value in content.items() if key != _KEY}
     if "registration" in values:
-        # What products written before 0.2 call it.
+        # Its name in products written before 0.2.
         values["alignment"] = values.pop("registration")
     try:
-        # As JSON, in which strictness takes lists for tuples but no text for numbers.
+        # As JSON, where strict mode accepts lists for tuples but no text for numbers.
         text = json.dumps({**values, "folder": str(folder)}, allow_nan=False)
         return TypeAdapter(Product).validate_json(text)
     except ValidationError as error:
         wrong = sorted({f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()})
-        raise ProductError(f"{path} is not as it should be: {'; '.join(wrong)}") from error
+        raise ProductError(f"{path} is invalid: {'; '.join(wrong)}") from error
     except (TypeError, ValueError) as error:
         raise ProductError(f"metrics of product {content['name']!r} are not JSON values: {error}") from error
 
@@ -241,10 +234,67 @@ def _check_classes(product: Product, description: ModelDescription) -> None:
 
 def _no_product(folder: Path) -> str:
     if not folder.is_dir():
-        return f"{folder} is not there; give the folder of a product"
+        return f"{folder} does not exist; give the folder of a product"
     if (folder / WEIGHTS_NAME).is_file():
         return (
             f"{folder} holds weights but no {PRODUCT_NAME}; make a product of them with "
             "cadnet.inference.write_product"
         )
     return f"{folder} is no product: it holds no {PRODUCT_NAME}"
+
+
+@dataclass(frozen=True)
+class Card:
+    """Content of the model card, the ``README.md`` of a product.
+
+    ``validation``: name and value of the metric that chose it; ``test``: metrics in 0-1 that chose nothing;
+    ``provenance`` and ``params`` are written as they are.
+    """
+
+    product: str
+    method: str
+    scale: str
+    class_names: tuple[str, ...]
+    data: str
+    validation: tuple[str, float]
+    candidates: int
+    threshold: float
+    threshold_origin: str
+    min_pixels: int
+    size: int
+    references: int
+    test: Mapping[str, float]
+    provenance: Mapping[str, str]
+    params: Mapping[str, Any]
+
+    def markdown(self) -> str:
+        """Return the card as markdown."""
+        name, value = self.validation
+        several = f"the best of {self.candidates} trainings" if self.candidates > 1 else "the only training"
+        tests = [f"| {key} | {100 * number:.2f} |" for key, number in self.test.items()]
+        origins = [f"- {key}: {text}" for key, text in self.provenance.items() if text]
+        parts = [
+            f"# {self.product}: {self.method}",
+            f"Finds defects of the kinds {', '.join(self.class_names)} by comparing an image with a clean "
+            f"reference, pixel by pixel. Scale of the training: {self.scale}.",
+            "## How it decides",
+            f"A pixel is a defect where the probability of any defect exceeds {self.threshold:.3f} "
+            f"({self.threshold_origin}); an image is defective from {self.min_pixels} such pixels on. "
+            f"{self.references} reference image{'s' if self.references != 1 else ''} "
+            f"travel{'s' if self.references == 1 else ''} with it. Images larger than {self.size} pixels are "
+            "cut into tiles of that size.",
+            "## How it was chosen",
+            f"It is {several} by `{name}` on validation images: {value:.4f}. {self.data}",
+            "## Test",
+            "At the network's own decision (the most probable class), in percent; the test chose nothing.",
+            "\n".join(["| metric | % |", "| --- | ---: |", *tests]) if tests else "Not tested.",
+            "## Limits",
+            "It knows the kinds of defects and the products it was trained on. It was not tried on others, "
+            "nor on images that do not lie on their reference, beyond the tolerances that the gate states. "
+            "Its judgement does not replace an inspection that people's safety depends on.",
+            "## Where it comes from",
+            "\n".join(origins),
+            "## Parameters",
+            f"```yaml\n{yaml.safe_dump(dict(self.params), sort_keys=False)}```",
+        ]
+        return "\n\n".join(parts) + "\n"

@@ -13,8 +13,7 @@ import numpy as np
 from cadnet.images import read_image
 from cadnet.images.matching import Appearance, appearance, difference
 from cadnet.inference.caching import ByteCache
-from cadnet.inference.pictures import as_picture
-from cadnet.inference.prediction import Compared, PredictionError
+from cadnet.inference.prediction import Compared, PredictionError, as_picture
 from cadnet.inference.product import Product, ReferenceFile
 
 GIVEN = "given"

@@ -1,4 +1,4 @@
-"""The training loss: cross-entropy plus lambda_2 times a contrastive loss (paper Eq. 16)."""
+"""The training loss: cross-entropy plus lambda_2 times a contrastive loss (paper Eq. 16); losses by name."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cadnet.config import MethodParams
 from cadnet.losses.contrastive import (
     MARGIN_NG,
     MARGIN_OK,
     Normalisation,
+    ScoreDistanceLoss,
     balance_factors,
     contrastive_loss,
 )
-from cadnet.losses.segmentation import cross_entropy
+from cadnet.losses.segmentation import OverlapLoss, cross_entropy
 from cadnet.types import Auxiliary, SegOutput
 
 LossKind = Literal["ce", "ce+cl", "ce+bcl"]
@@ -74,7 +76,7 @@ class CompositeLoss(nn.Module):
         weighted sum "auxiliary", each resized to the mask first.
 
         Args:
-            output: what the network gave.
+            output: of the network.
             mask: int64 (B, H, W) in {0..K, 255}.
 
         Raises:
@@ -114,3 +116,17 @@ def auxiliary_loss(auxiliary: Sequence[Auxiliary], mask: Tensor) -> Tensor:
         for logits, weight in auxiliary
     ]
     return torch.stack(losses).sum()
+
+
+def build_loss(method: MethodParams, class_pixels: Sequence[int]) -> nn.Module:
+    """Return ``loss(output, mask) -> {"loss": ..., parts}``.
+
+    Args:
+        method: what declares it.
+        class_pixels: n_1..n_K of the method's training set; only "ce+bcl" uses them.
+    """
+    if method.loss == "ce+dice":
+        return OverlapLoss()
+    if method.loss == "cl+cl":
+        return ScoreDistanceLoss(method.contrastive_weight, method.defect_weight)
+    return CompositeLoss(method.loss, method.contrastive_weight, class_pixels)

@@ -1,4 +1,4 @@
-"""Contrastive loss on the feature distance, plain (CL, Eq. 8) and class-balanced (BCL, Eq. 9-10)."""
+"""Contrastive losses: plain (CL, Eq. 8), class-balanced (BCL, Eq. 9-10), and on scores and distances."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from cadnet.types import BACKGROUND, IGNORE_INDEX
+from cadnet.types import BACKGROUND, IGNORE_INDEX, SegOutput
 
 MARGIN_OK = 0.3
 """tau_ok: unchanged pixels cost nothing below this distance."""
@@ -91,3 +91,54 @@ def _class_mean(hinge: Tensor, label: Tensor, valid: Tensor, labels: int) -> Ten
     sums = hinge.new_zeros(labels).index_add(0, index, hinge.flatten() * weight)
     counts = hinge.new_zeros(labels).index_add(0, index, weight)
     return (sums / counts.clamp(min=1)).sum() / (counts > 0).sum().clamp(min=1)
+
+
+class ScoreDistanceLoss(nn.Module):
+    """loss = hinge(z) + distance_weight * hinge(D): scores and distances, both against the same margins.
+
+    The paper's loss for few labels, without cross-entropy ("Few-label learning"). z is the one score per
+    pixel that CADNet gives with ``head: contrastive``; like the distance D it is pulled below 0.3 on
+    background and pushed above 2.2 on defects. Both are means over the pixels that count, those of defects
+    weighted by ``defect_weight``: plain hinges put the decision at a probability of one half, which is above
+    the threshold of the best IoU.
+
+    Args:
+        distance_weight: of the distance's term. The authors' code sums both terms with different divisors,
+            which makes it 1/512 of the score's at 512 px; the paper says nothing.
+        defect_weight: 1 is the paper's (its factor B of one class).
+
+    Raises:
+        ValueError: a negative weight, or none for defects.
+    """
+
+    factors: Tensor
+
+    def __init__(self, distance_weight: float, defect_weight: float = 1.0) -> None:
+        super().__init__()
+        if distance_weight < 0 or defect_weight <= 0:
+            raise ValueError(
+                f"the weight of the distance must not be negative, got {distance_weight}, and that of "
+                f"defects must be positive, got {defect_weight}"
+            )
+        self.distance_weight = distance_weight
+        self.register_buffer("factors", torch.tensor([defect_weight]), persistent=False)
+
+    def forward(self, output: SegOutput, mask: Tensor) -> dict[str, Tensor]:
+        """Return float32 scalars: "loss" to differentiate; "score" and "contrastive" detached.
+
+        Args:
+            output: logits (B, 2, H, W), whose second channel is z, and a distance.
+            mask: int64 (B, H, W) in {0, 1, 255}.
+
+        Raises:
+            ValueError: the network has more than one class or gives no distance.
+        """
+        if output.distance is None or output.logits.shape[1] != 2:
+            raise ValueError(
+                "loss cl+cl needs a distance and one score per pixel; use model: cadnet with "
+                "options {decoder: multiply, head: contrastive}"
+            )
+        score = contrastive_loss(output.logits[:, 1:], mask, self.factors)
+        distance = contrastive_loss(output.distance, mask, self.factors)
+        loss = score + self.distance_weight * distance
+        return {"loss": loss, "score": score.detach(), "contrastive": distance.detach()}

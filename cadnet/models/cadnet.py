@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from cadnet.models.change_attention import AddAttention, MultiplyAttention
-from cadnet.models.fusion_head import FusionHead, resize
+from cadnet.models.layers import resize
 from cadnet.models.mit import FeaturePyramid, MiT, MiTVariant
+from cadnet.models.segformer import FusionHead
 from cadnet.types import SegOutput
 
 Decoder = Literal["add", "multiply", "none"]
@@ -20,7 +21,7 @@ DISTANCE_EPS = 1e-6
 """Added to every difference, as in ``F.pairwise_distance``: keeps the gradient finite at equal features."""
 
 THRESHOLD = (0.3 + 2.2) / 2
-"""The contrastive head calls a defect what lies above this. As in the authors' code it is midway between the
+"""Scores above this are defects for the contrastive head. As in the authors' code it is midway between the
 margins of the contrastive loss (paper Eq. 8): tau_ok = 0.3, below which unchanged pixels cost nothing, and
 tau_ng = 2.2, above which changed ones cost nothing."""
 

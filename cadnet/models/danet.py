@@ -7,21 +7,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cadnet.models.backbones import OutputStride, ResNet, ResNetVariant
-from cadnet.models.convolution import (
+from cadnet.models.layers import (
     AuxiliaryHead,
     Classifier,
     ConvModule,
     at_least_float32,
+    resize,
     without_autocast,
 )
-from cadnet.models.fusion_head import resize
 from cadnet.types import Auxiliary, SegOutput
 
 
 class PositionAttention(nn.Module):
     """Add to each position what similar positions hold: x + gamma * softmax(Q^T K) V (section 3.2).
 
-    Similarities are not scaled. In float32 whatever the autocast: they are exponents, and gamma starts at 0.
+    Similarities are not scaled. In float32 under any autocast: they are exponents, and gamma starts at 0.
     """
 
     def __init__(self, channels: int) -> None:
@@ -46,7 +46,7 @@ class PositionAttention(nn.Module):
 class ChannelAttention(nn.Module):
     """Add to each channel what unlike channels hold: x + gamma * softmax(max E - E) F (section 3.3).
 
-    E = F F^T sums over all positions, too many for half precision: float32 whatever the autocast.
+    E = F F^T sums over all positions, too many for half precision: float32 under any autocast.
     """
 
     def __init__(self) -> None:
@@ -117,7 +117,7 @@ class DANet(nn.Module):
         self.auxiliary = AuxiliaryHead(inner, outputs, dropout)
 
     def forward(self, image: Tensor, reference: Tensor | None = None) -> SegOutput:  # noqa: ARG002
-        """Segment (B, 3, H, W) images into logits (B, K+1, H, W); ``reference`` is not looked at."""
+        """Segment (B, 3, H, W) images into logits (B, K+1, H, W); ``reference`` is ignored."""
         *_, inner, deepest = self.encoder(image)
         position, channel = self.position(deepest), self.channel(deepest)
         logits = resize(self.classifier(position + channel), image.shape[2:])

@@ -11,11 +11,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from torch import nn
 
 from cadnet.models.cadnet import CADNet
+from cadnet.models.convnets import FCN, DeepLabV3Plus, PSPNet
 from cadnet.models.danet import DANet
-from cadnet.models.deeplabv3plus import DeepLabV3Plus
-from cadnet.models.fcn import FCN
 from cadnet.models.ocrnet import OCRNet
-from cadnet.models.pspnet import PSPNet
 from cadnet.models.segformer import SegFormer
 from cadnet.models.smp import SMP_PREFIX, build_smp
 from cadnet.models.tensors import load_encoder_weights

@@ -7,9 +7,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cadnet.models.backbones import HRNet, HRNetVariant
-from cadnet.models.convolution import Classifier, ConvModule, at_least_float32, without_autocast
-from cadnet.models.fusion_head import resize
-from cadnet.models.padding import crop, pad_to_multiple
+from cadnet.models.layers import (
+    Classifier,
+    ConvModule,
+    at_least_float32,
+    crop,
+    pad_to_multiple,
+    resize,
+    without_autocast,
+)
 from cadnet.types import Auxiliary, SegOutput
 
 STRIDE = 32
@@ -19,15 +25,15 @@ STRIDE = 32
 def object_regions(features: Tensor, logits: Tensor) -> Tensor:
     """Return the mean feature of each class, weighted by its spatial softmax (Eq. 8): (B, C, K+1, 1).
 
-    Summed in float32 whatever the autocast.
+    Summed in float32 under any autocast.
 
     Args:
         features: (B, C, h, w).
         logits: coarse logits (B, K+1, h, w).
     """
     with without_autocast(features):
-        share = at_least_float32(logits).flatten(2).softmax(dim=2)  # (B, K+1, hw)
-        regions = share @ at_least_float32(features).flatten(2).transpose(1, 2)  # (B, K+1, C)
+        weight = at_least_float32(logits).flatten(2).softmax(dim=2)  # (B, K+1, hw)
+        regions = weight @ at_least_float32(features).flatten(2).transpose(1, 2)  # (B, K+1, C)
     return regions.transpose(1, 2).unsqueeze(3).to(features.dtype)
 
 
@@ -95,7 +101,7 @@ class OCRNet(nn.Module):
         self.classifier = Classifier(width, outputs, dropout)
 
     def forward(self, image: Tensor, reference: Tensor | None = None) -> SegOutput:  # noqa: ARG002
-        """Segment (B, 3, H, W) images into logits (B, K+1, H, W); ``reference`` is not looked at."""
+        """Segment (B, 3, H, W) images into logits (B, K+1, H, W); ``reference`` is ignored."""
         padded = pad_to_multiple(image, STRIDE)
         levels = self.encoder(padded)
         features = torch.cat([resize(level, levels[0].shape[2:]) for level in levels], dim=1)

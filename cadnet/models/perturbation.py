@@ -1,8 +1,8 @@
 """Random changes of an encoder's maps, under which auxiliary decoders should still agree with the main one.
 
 The three kinds are those of Ouali et al. 2020, "Semi-supervised semantic segmentation with cross-consistency
-training", as UCC and UAPS use them. All functions perturb whenever they are called, whatever the mode of a
-network; they draw from torch's global generator of the maps' device and wait for no result from it.
+training", as UCC and UAPS use them. All functions perturb in any mode of a
+network; they use torch's global generator of the maps' device, without synchronising.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-ATTENTION_SHARE = (0.7, 0.9)
-"""Range of the share of the largest attention from which ``feature_dropout`` drops positions."""
+ATTENTION_RANGE = (0.7, 0.9)
+"""Range of gamma, the fraction of the largest attention from which ``feature_dropout`` drops positions."""
 
 
 def feature_noise(features: Sequence[Tensor], amount: float = 0.3) -> list[Tensor]:
@@ -38,8 +38,10 @@ def feature_dropout(features: Sequence[Tensor]) -> list[Tensor]:
     """Set the positions of each map to zero that are the most active ones.
 
     The attention of a position is the mean over its channels; dropped is where it reaches gamma times the
-    largest attention of the sample. Gamma is uniform in [0.7, 0.9), drawn once per map for the whole batch. A
-    sample whose attention is negative everywhere loses nothing: all of it lies below gamma times the largest.
+    largest attention of the sample. Gamma is uniform in [0.7, 0.9), sampled once per map for the whole batch.
+    A
+    sample whose attention is negative everywhere loses nothing: all positions are below gamma times the
+    largest.
 
     Args:
         features: maps (B, C, H, W) of any sizes and float types, which are kept.
@@ -66,7 +68,7 @@ def _inactive(z: Tensor) -> Tensor:
     """Mask (B, 1, H, W) of the positions of (B, C, H, W) that ``feature_dropout`` keeps."""
     # In float32, as means rounded to bfloat16 would tie with the threshold.
     attention = z.detach().mean(dim=1, keepdim=True, dtype=torch.promote_types(z.dtype, torch.float32))
-    gamma = _uniform((), *ATTENTION_SHARE, z)
+    gamma = _uniform((), *ATTENTION_RANGE, z)
     return attention < gamma * attention.amax(dim=(2, 3), keepdim=True)
 
 

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor, nn
 
-from cadnet.models.fusion_head import resize
-from cadnet.models.padding import crop, pad_to_multiple
+from cadnet.models.layers import crop, pad_to_multiple, resize
 from cadnet.types import SegOutput
 
 SMP_PREFIX = "smp:"
@@ -70,7 +69,7 @@ class SmpNetwork(nn.Module):
         self.head = network.get_submodule("segmentation_head")
 
     def forward(self, image: Tensor, reference: Tensor | None = None) -> SegOutput:  # noqa: ARG002
-        """Segment (B, 3, H, W) images into logits (B, K+1, H, W); ``reference`` is not looked at."""
+        """Segment (B, 3, H, W) images into logits (B, K+1, H, W); ``reference`` is ignored."""
         padded = pad_to_multiple(image, STRIDE)
         logits = resize(self.head(self.decoder(self.encoder(padded))), padded.shape[2:])
         return SegOutput(crop(logits, image.shape[2:]))

@@ -1,4 +1,4 @@
-"""Tensors from safetensors files into modules, with errors that say what does not fit."""
+"""Tensors from safetensors files into modules, with errors that name what does not fit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class WeightsError(ValueError):
-    """Weights are damaged or belong to another network; the message names file, cause and cure."""
+    """Weights are damaged or belong to another network; the message names file, cause and fix."""
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def read_tensors(path: Path | str) -> dict[str, Tensor]:
     """Read a safetensors file onto the CPU.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: no such file.
         WeightsError: the file is cut short or is not safetensors.
     """
     with _readable(path) as file:
@@ -44,18 +44,18 @@ def read_header(path: Path | str) -> dict[str, str]:
     """Read the free texts in a safetensors file's header; empty when it has none.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: no such file.
         WeightsError: the file is cut short or is not safetensors.
     """
     with _readable(path) as file, safe_open(file, framework="pt") as content:
         return dict(content.metadata() or {})
 
 
-def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: Path | str, cure: str) -> None:
+def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: Path | str, hint: str) -> None:
     """Load ``state`` into ``module`` when every name and shape fits, else change nothing.
 
     Raises:
-        WeightsError: names or shapes differ; the first few of each kind are listed, then ``cure``.
+        WeightsError: names or shapes differ; the first few of each kind are listed, then ``hint``.
     """
     own = module.state_dict()
     problems = []
@@ -73,7 +73,7 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: Path |
     if shapes:
         problems.append(f"other shapes: {_shorten(sorted(shapes))}")
     if problems:
-        raise WeightsError(f"{source} does not fit {type(module).__name__}: {'; '.join(problems)}. {cure}")
+        raise WeightsError(f"{source} does not fit {type(module).__name__}: {'; '.join(problems)}. {hint}")
     module.load_state_dict(dict(state))
 
 
@@ -83,7 +83,7 @@ def load_encoder_weights(model: nn.Module, path: Path | str) -> None:
     An encoder with a ``convert_state_dict`` method translates foreign names by it.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: no such file.
         WeightsError: damaged file, or weights of another encoder.
     """
     encoder = model.get_submodule("encoder")

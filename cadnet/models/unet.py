@@ -12,11 +12,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from cadnet.models.padding import crop, pad_to_multiple
+from cadnet.models.layers import crop, pad_to_multiple
 from cadnet.types import SegOutput
 
 DROPOUTS = (0.05, 0.1, 0.2, 0.3, 0.5)
-"""Share of elements dropped in each block of the encoder, finest first."""
+"""Fraction of elements dropped in each block of the encoder, finest first."""
 
 STRIDE = 16
 """Input pixels per position of the deepest map: four poolings by two."""
@@ -31,7 +31,7 @@ class ConvBlock(nn.Sequential):
     Args:
         in_channels: C of the input (B, C, h, w).
         out_channels: C' of the output (B, C', h, w).
-        dropout: share of elements dropped in training.
+        dropout: fraction of elements dropped in training.
     """
 
     def __init__(self, in_channels: int, out_channels: int, dropout: float = 0.0) -> None:
@@ -136,11 +136,11 @@ class UNet(nn.Module):
             decoder: 0 for the main one, 1 and up for the auxiliary ones.
 
         Raises:
-            ValueError: there is no such decoder, not five maps, or H or W is no multiple of 16.
+            ValueError: no such decoder, not five maps, or H or W is no multiple of 16.
         """
         if not 0 <= decoder < len(self.decoders):
             raise ValueError(
-                f"there is no decoder {decoder} among {len(self.decoders)}; build the network with a larger "
+                f"decoder {decoder} is none of the network's {len(self.decoders)}; build it with a larger "
                 "'auxiliary'"
             )
         if len(features) != len(DROPOUTS):
@@ -150,7 +150,7 @@ class UNet(nn.Module):
         return logits
 
     def forward(self, image: Tensor, reference: Tensor | None = None) -> SegOutput:  # noqa: ARG002
-        """Segment (B, 3, H, W) images into logits (B, K+1, H, W); ``reference`` is not looked at."""
+        """Segment (B, 3, H, W) images into logits (B, K+1, H, W); ``reference`` is ignored."""
         features = self.encode(pad_to_multiple(image, STRIDE))
         return SegOutput(crop(self.decode(features), image.shape[2:]))
 

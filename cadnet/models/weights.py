@@ -1,7 +1,7 @@
 """Trained networks on disk: one ``weights.safetensors`` that describes itself, no pickle.
 
-The description (model name, options, classes, ...) lies in the header of the weights file, so the two are one
-atomic write and cannot come apart; ``model.json`` beside it is a copy for people and other tools and is never
+The description (model name, options, classes, ...) is in the header of the weights file, so that both are one
+atomic write; ``model.json`` beside it is a copy for people and other tools and is never
 read back.
 """
 
@@ -29,10 +29,10 @@ _HEADER_KEY = "cadnet"
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """What is needed to build the network that weights belong to, and where they came from.
+    """Everything needed to build the network of some weights, and their origin.
 
     ``options`` are keyword options of ``build_model``; ``class_names`` name the defect classes 1..K;
-    ``metadata`` is free for whoever trained (JSON values).
+    ``metadata`` is free (JSON values).
     """
 
     name: str
@@ -55,7 +55,7 @@ class ModelDescription:
         """Read the description in the header of a folder's weights file.
 
         Raises:
-            FileNotFoundError: there is no weights file.
+            FileNotFoundError: no weights file.
             WeightsError: the file is damaged, or was not written by ``save_weights``.
         """
         path = Path(folder) / WEIGHTS_NAME
@@ -118,17 +118,17 @@ def load_weights(folder: Path | str, model: nn.Module) -> ModelDescription:
     """Load a folder written by ``save_weights`` into ``model``; nothing changes on error.
 
     Raises:
-        FileNotFoundError: there is no weights file.
+        FileNotFoundError: no weights file.
         WeightsError: the file is damaged, or the weights are of another network or number of classes.
     """
     description = ModelDescription.read(folder)
     path = Path(folder) / WEIGHTS_NAME
     state = read_tensors(path)
-    cure = (
+    hint = (
         f"The weights are of model {description.name!r} with {description.num_classes} defect classes and "
         f"options {dict(description.options)}; build that model or train again"
     )
-    load_strictly(model, state, path, cure)
+    load_strictly(model, state, path, hint)
     return description
 
 
@@ -136,7 +136,7 @@ def load_model(folder: Path | str) -> tuple[nn.Module, ModelDescription]:
     """Build the network a folder describes, load its weights and put it in eval mode.
 
     Raises:
-        FileNotFoundError: there is no weights file.
+        FileNotFoundError: no weights file.
         WeightsError: the file is damaged, does not fit, or names a model or option that does not exist here.
     """
     description = ModelDescription.read(folder)

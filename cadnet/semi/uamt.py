@@ -1,4 +1,4 @@
-"""UAMT: a mean teacher is followed only where it is sure (Yu et al. 2019)."""
+"""UAMT: a mean teacher whose targets count only where its uncertainty is low (Yu et al. 2019)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import math
 import torch
 from torch import Tensor, nn
 
-from cadnet.config.consistency import UamtParams
-from cadnet.semi.base import Consistency, SemiSupervised, disagreement
-from cadnet.semi.batches import Views
+from cadnet.config.training import UamtParams
+from cadnet.semi.base import Consistency, SemiSupervised, Views, disagreement
 from cadnet.types import IGNORE_INDEX, PairBatch
 
 CHUNK = 2
-"""Stochastic passes at once: what they hold in memory without gradients stays below one pass with them."""
+"""Stochastic passes per batch: their memory without gradients stays below that of one pass with gradients."""
 
 
 class UncertaintyMeanTeacher(SemiSupervised):
@@ -37,11 +36,11 @@ class UncertaintyMeanTeacher(SemiSupervised):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> UncertaintyMeanTeacher:
-        """Set the mode; of the teacher only dropout is ever active."""
+        """Set the mode; only the teacher's dropout is ever active."""
         super().train(mode)
         self.teacher.eval()
         for module in self.teacher.modules():
-            # Of every kind: elements, channels, whole paths.
+            # All kinds: elements, channels, whole paths.
             if "drop" in type(module).__name__.lower():
                 module.train(mode)
         return self
@@ -49,7 +48,7 @@ class UncertaintyMeanTeacher(SemiSupervised):
     def unsupervised(self, labelled: PairBatch, views: Views, progress: float) -> Consistency:
         """Return the masked squared difference; the pseudo-labels are the teacher's where it is sure."""
         del labelled
-        target, uncertainty = self._ask_teacher(views)
+        target, uncertainty = self._teacher(views)
         sure = uncertainty < certainty_threshold(target.shape[1], progress)  # (B, H, W)
         student = self.network(*views).logits.float().softmax(dim=1)
         term = masked_difference(student, target, sure)
@@ -72,7 +71,7 @@ class UncertaintyMeanTeacher(SemiSupervised):
             copied.copy_(buffer)
 
     @torch.no_grad()
-    def _ask_teacher(self, views: Views) -> tuple[Tensor, Tensor]:
+    def _teacher(self, views: Views) -> tuple[Tensor, Tensor]:
         """Return q (B, K+1, H, W) and U (B, H, W) in nats, both float32."""
         target = self._noisy(views)
         repeated = Views(*(view.repeat(CHUNK, 1, 1, 1) for view in views))

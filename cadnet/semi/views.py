@@ -1,8 +1,7 @@
-"""A weak and a strong view of the same unlabelled image; neither moves a pixel.
+"""Random changes of unlabelled images: a weak and a strong view of each, and boxes of one image in another.
 
-Strengths: UAPS's code for UCC. Each change comes with its own chance per image; what is drawn comes from
-torch's generator of the images' device.
-"""
+Strengths: UAPS's code for UCC. No view moves a pixel. Each change has its own probability per image; random
+numbers come from torch's generator of the images' device."""
 
 from __future__ import annotations
 
@@ -34,8 +33,8 @@ def strong_view(images: Tensor) -> Tensor:
 
 def _changed(images: Tensor, changes: list[tuple[float, Change]]) -> Tensor:
     pixels = to_unit_range(images)
-    for chance, change in changes:
-        chosen = torch.rand(len(pixels), 1, 1, 1, device=pixels.device) < chance
+    for probability, change in changes:
+        chosen = torch.rand(len(pixels), 1, 1, 1, device=pixels.device) < probability
         pixels = torch.where(chosen, change(pixels).clamp(0, 1), pixels)
     return from_unit_range(pixels).to(images.dtype)
 
@@ -58,7 +57,7 @@ def add_noise(pixels: Tensor) -> Tensor:
 
 
 def drop_pixels(pixels: Tensor) -> Tensor:
-    """Blacken one pixel in a hundred."""
+    """Set one pixel in a hundred to black."""
     kept = torch.rand(len(pixels), 1, *pixels.shape[2:], device=pixels.device) >= 0.01
     return pixels * kept
 
@@ -89,3 +88,27 @@ def turn_hue(pixels: Tensor, turns: Tensor) -> Tensor:
 def _grey(pixels: Tensor) -> Tensor:
     weights = torch.tensor(GREY, device=pixels.device).view(1, 3, 1, 1)
     return (pixels * weights).sum(dim=1, keepdim=True)
+
+
+BOX = 0.5
+"""Fraction of the image that a box covers."""
+
+
+def random_boxes(images: Tensor, probability: float) -> Tensor:
+    """Sample at most one box per image: bool (B, 1, H, W), True inside.
+
+    A box has the image's shape, half its area, a uniform position, and occurs with ``probability``.
+    """
+    count, _, height, width = images.shape
+    side = BOX**0.5
+    corner = torch.rand(2, count, 1, device=images.device) * (1 - side)
+    rows, columns = (
+        (low <= steps) & (steps < low + side)
+        for low, steps in zip(
+            corner,
+            ((torch.arange(length, device=images.device) + 0.5) / length for length in (height, width)),
+            strict=True,
+        )
+    )
+    present = torch.rand(count, 1, 1, device=images.device) < probability
+    return (rows[:, :, None] & columns[:, None, :] & present).unsqueeze(1)

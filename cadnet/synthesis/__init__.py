@@ -1,1 +1,1 @@
-"""SynLCD: clean display patterns, defects drawn on them, screen effects, and the dataset made of both."""
+"""SynLCD: clean display patterns, defects rendered on them, screen effects, and the dataset made of both."""

@@ -4,7 +4,7 @@ A defect of colour c and opacity map alpha adds ``d = alpha (c - clean)``. The b
 ends, so it is cut at ``TAIL`` of its peak, which leaves a small step around the defect's region. Poisson
 fusion keeps the gradients of ``clean + d`` inside the region and takes the clean screen as its border, so the
 fused picture is ``clean + d + h`` with h harmonic inside and ``h = -d`` on the border. Both solvers below
-find that h; outside the region not one byte changes.
+find that h; outside the region no byte changes.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 
 COLORS = ((0, 0, 0), (255, 255, 255), (255, 0, 0), (0, 255, 0), (0, 0, 255))
-"""Black, white, red, green and blue: the defect colours of paper Table 1."""
+"""Defect colours of paper Table 1: black, white, red, green, blue."""
 
 TAIL = 0.05
-"""Share of the peak opacity below which a blurred defect ends."""
+"""Fraction of the peak opacity below which a blurred defect ends."""
 
 CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 """A pixel and its four neighbours."""
@@ -34,7 +34,7 @@ REFERENCE_SIZE = 512
 
 @dataclass(frozen=True)
 class Canvas:
-    """A screen that defects are drawn on, in place.
+    """A screen that defects are rendered on, in place.
 
     ``image``: uint8 RGB (S, S, 3); ``labels``: uint8 (S, S), the class of the last defect at each pixel;
     ``blur``: standard deviation of the edge blur in pixels of a 512 px screen; ``min_change``: grey levels
@@ -65,29 +65,29 @@ class Canvas:
 def choose_color(
     covered: np.ndarray, opacity: float, min_change: int, rng: np.random.Generator
 ) -> tuple[int, int, int]:
-    """Draw one of the five colours that shows on at least half of the pixels it covers.
+    """Sample one of the five colours that is visible on at least half of the pixels it covers.
 
     A defect of the colour it covers (black on black) changes nothing and would be a label without a defect.
-    ``covered``: (n, 3) values 0..255, n > 0. When no colour shows, which needs a very low ``opacity``, the
-    one that shows most is taken.
+    ``covered``: (n, 3) values 0..255, n > 0. When none is visible, which needs a very low ``opacity``, the
+    most visible one is taken.
     """
     values = covered.astype(np.float32)
     order = rng.permutation(len(COLORS))
-    shares = []
+    visible = []
     for i in order:
         red, green, blue = np.abs(values - np.asarray(COLORS[i], np.float32)).T
         change = np.maximum(np.maximum(red, green), blue)
-        shares.append(float((opacity * change >= min_change + 0.5).mean()))
-        if shares[-1] >= 0.5:
+        visible.append(float((opacity * change >= min_change + 0.5).mean()))
+        if visible[-1] >= 0.5:
             return COLORS[i]
-    return COLORS[order[int(np.argmax(shares))]]
+    return COLORS[order[int(np.argmax(visible))]]
 
 
 @lru_cache(maxsize=256)
 def line_profile(width: int, sigma: float) -> np.ndarray:
     """Opacity across a line of ``width`` pixels after a Gaussian blur, float32, peak 1.
 
-    The first and the last value lie below ``TAIL`` of the peak (the border of the region), all others above.
+    The first and the last value are below ``TAIL`` of the peak (the border of the region), all others above.
     """
     reach = int(np.ceil(3 * sigma)) + 1
     kernel = cv2.getGaussianKernel(2 * reach + 1, sigma, cv2.CV_64F).ravel()

@@ -9,10 +9,9 @@ import cv2
 import numpy as np
 
 from cadnet.config import SynLCDParams
-from cadnet.synthesis.abpt import AbptDefect, EdgePoints, draw_abpt
 from cadnet.synthesis.blend import Canvas
-from cadnet.synthesis.line import LineDefect, draw_lines
-from cadnet.synthesis.screen import NoiseTile, apply_effects, draw_effects
+from cadnet.synthesis.defects import AbptDefect, EdgePoints, LineDefect, render_abpt, render_lines
+from cadnet.synthesis.screen import NoiseTile, apply_effects, sample_effects
 from cadnet.types import PairSample
 
 CLASSES = ("line", "abpt")
@@ -25,7 +24,7 @@ ATTEMPTS = 20
 
 
 class Overlay(NamedTuple):
-    """Defects on a clean pattern before the screen effects, and what was drawn."""
+    """Defects on a clean pattern before the screen effects, and their list."""
 
     image: np.ndarray
     mask: np.ndarray
@@ -38,7 +37,7 @@ def sample_name(subset: str, pattern: str, index: int, defective: bool) -> str:
 
 
 class SynLCDGenerator:
-    """Draws samples; a sample has the same bytes whatever was drawn before it and in whichever process.
+    """Generates samples; a sample has the same bytes in any order and in any process.
 
     ``patterns``: name -> uint8 RGB (size, size, 3), see :func:`cadnet.synthesis.patterns.load_patterns`.
 
@@ -71,16 +70,16 @@ class SynLCDGenerator:
         return self._patterns[pattern]
 
     def overlay(self, pattern: str, index: int) -> Overlay:
-        """Draw the defects of the defective sample ``index`` of ``pattern``, without screen effects.
+        """Render the defects of the defective sample ``index`` of ``pattern``, without screen effects.
 
-        The mask is exact: a pixel has a class if and only if it differs from the clean pattern, and it then
-        does by at least ``params.min_change`` grey levels in some channel; smaller changes are undone. So a
-        line has gaps where it crosses its own colour. Where defects lie on each other the class is the later
+        The mask is exact: a pixel has a class if and only if it differs from the clean pattern by at least
+        ``params.min_change`` grey levels in some channel; smaller changes are undone. So a
+        line has gaps where it crosses its own colour. Where defects overlap the class is the later
         one's, abpt over line. Every class of the subset is present.
 
         Raises:
             KeyError: no such pattern.
-            ValueError: the pattern has no edges to put abnormal points on, or no defect shows on it.
+            ValueError: the pattern has no edges for abnormal points, or no defect is visible on it.
         """
         clean = self._clean(pattern)
         subset = self._params.subset
@@ -91,9 +90,9 @@ class SynLCDGenerator:
             defects: list[LineDefect | AbptDefect] = []
             canvas = Canvas(image, mask, self._params.blur, self._params.min_change)
             if 1 in wanted:
-                defects += draw_lines(canvas, 1, self._params.line, rng)
+                defects += render_lines(canvas, 1, self._params.line, rng)
             if 2 in wanted:
-                defects += draw_abpt(canvas, 2, self._edges.draw(pattern, rng), self._params.abpt, rng)
+                defects += render_abpt(canvas, 2, self._edges.sample(pattern, rng), self._params.abpt, rng)
             _settle(image, mask, clean, self._params.min_change)
             if wanted <= set(np.flatnonzero(np.bincount(mask.ravel(), minlength=3)).tolist()):
                 return Overlay(image, mask, tuple(defects))
@@ -103,7 +102,7 @@ class SynLCDGenerator:
         )
 
     def sample(self, pattern: str, index: int, defective: bool) -> PairSample:
-        """Draw sample ``index`` of ``pattern``: defects (when ``defective``), then the screen effects.
+        """Generate sample ``index`` of ``pattern``: defects (when ``defective``), then the screen effects.
 
         Raises:
             KeyError: no such pattern.
@@ -117,7 +116,7 @@ class SynLCDGenerator:
             image, mask = clean, np.zeros(clean.shape[:2], np.uint8)
         kind = "defective" if defective else "clean"
         rng = self._stream(params.subset, pattern, str(index), kind, "screen")
-        effects = draw_effects(params.screen, rng)
+        effects = sample_effects(params.screen, rng)
         image = apply_effects(image, effects, self._noise, params.screen.noise_sigma, rng)
         return PairSample(sample_name(params.subset, pattern, index, defective), image, clean, mask, pattern)
 

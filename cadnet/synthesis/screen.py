@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from cadnet.config import ScreenParams
-from cadnet.synthesis.line import pick
+from cadnet.synthesis.defects import pick
 
 NOISE_STEPS = 127 / 4
 """Levels of a noise tile per standard deviation; four standard deviations fill a signed byte."""
@@ -16,7 +16,7 @@ NOISE_STEPS = 127 / 4
 
 @dataclass(frozen=True)
 class ScreenEffects:
-    """Which effects a sample gets; the defaults change nothing."""
+    """Effects of one image; the defaults change nothing."""
 
     brightness: float = 0.0
     contrast: float = 1.0
@@ -24,11 +24,11 @@ class ScreenEffects:
     deviation: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
-def draw_effects(params: ScreenParams, rng: np.random.Generator) -> ScreenEffects:
-    """Draw the effects of one sample: each of the four happens with ``params.probability``.
+def sample_effects(params: ScreenParams, rng: np.random.Generator) -> ScreenEffects:
+    """Sample the effects of one image: each of the four occurs with ``params.probability``.
 
     A deviation raises or lowers some of the three channels by one amount; a shift that all three share is
-    brightness and is drawn again.
+    brightness and is sampled again.
     """
     happens = rng.random(4) < params.probability
     brightness, contrast = pick(params.brightness, rng), pick(params.contrast, rng)
@@ -45,9 +45,9 @@ def draw_effects(params: ScreenParams, rng: np.random.Generator) -> ScreenEffect
 
 
 class NoiseTile:
-    """Sensor noise drawn once; samples take a random window of it, flipped, transposed and scaled.
+    """Sensor noise sampled once; images take a random window of it, flipped, transposed and scaled.
 
-    Drawing 786,432 normal numbers costs 7 ms for every 512 px sample, a window of the tile 1 ms. Two thirds
+    Sampling 786,432 normal numbers costs 7 ms per 512 px image, a window of the tile 1 ms. Two thirds
     of the variance is shared by the channels (luminance), the rest is colour noise.
     """
 

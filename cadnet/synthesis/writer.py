@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,19 +20,19 @@ from cadnet.writing.splits import read_splits
 from cadnet.writing.units import Output, Plan, PreparationError, Unit, mask_pixels, tools
 
 CHUNK_PIXELS = 8 * 512 * 512
-"""Pixels per task: few enough for a smooth bar, a quick Ctrl-C and a short loss on a kill."""
+"""Pixels per task: small enough for smooth progress, a quick Ctrl-C and little loss after a kill."""
 
 
-class Job(NamedTuple):
-    """One sample to draw; a reference is a unit without a job."""
+class SampleKey(NamedTuple):
+    """Which sample to generate; the unit of a reference has none."""
 
     pattern: str
     number: int
     defective: bool
 
 
-class Painter:
-    """Draws samples; a unit without a payload is the pattern of its name, written as reference."""
+class SampleRenderer:
+    """Generates samples; a unit without a payload is the pattern of its name, written as reference."""
 
     def __init__(self, params: SynLCDParams, patterns: dict[str, np.ndarray], splits: dict[str, str]) -> None:
         self._params, self._patterns, self._splits = params, patterns, splits
@@ -42,25 +42,25 @@ class Painter:
         return SynLCDGenerator(self._patterns, self._params)
 
     def render(self, unit: Unit, output: Output) -> None:
-        """Draw the sample or reference of ``unit``.
+        """Generate the sample or reference of ``unit``.
 
         Raises:
-            ValueError: no defect can be drawn on a pattern.
+            ValueError: no defect is visible on a pattern.
         """
         if unit.payload is None:
             output.image("references", unit.unit_id, self._patterns[unit.unit_id])
             return
-        job: Job = unit.payload
-        sample = self._generator.sample(*job)
+        key: SampleKey = unit.payload
+        sample = self._generator.sample(*key)
         output.row(
             sample_id=sample.sample_id,
             image=output.image("images", sample.sample_id, sample.image),
-            reference=f"references/{job.pattern}.png",
+            reference=f"references/{key.pattern}.png",
             mask=output.image("masks", sample.sample_id, sample.mask),
-            split=self._splits[job.pattern],
+            split=self._splits[key.pattern],
             subset=self._params.subset,
-            group=job.pattern,
-            has_defect=job.defective,
+            group=key.pattern,
+            has_defect=key.defective,
             width=self._params.size,
             height=self._params.size,
             **mask_pixels(sample.mask, CLASSES),
@@ -73,10 +73,10 @@ def write_synlcd(
     workers: int = 1,
     progress: bool = False,
 ) -> Path:
-    """Draw a whole SynLCD subset into the folder ``out``; see :func:`cadnet.writing.dataset.write_dataset`.
+    """Generate a whole SynLCD subset in the folder ``out``; see :func:`cadnet.writing.dataset.write_dataset`.
 
     Raises:
-        PreparationError: as there, and for a wrong split list or a pattern that no defect shows on.
+        PreparationError: as there, and for a wrong split list or a pattern that no defect is visible on.
         PatternError: clean patterns are missing or unusable.
         FileNotFoundError: no split list.
     """
@@ -96,20 +96,15 @@ def plan_synlcd(params: SynLCDParams) -> Plan:
         classes=CLASSES,
         palette=PALETTE,
         units=(*(Unit(name) for name in splits), *samples),
-        renderer=Painter(params, patterns, splits),
-        description=_describe(params, splits),
+        renderer=SampleRenderer(params, patterns, splits),
+        description={
+            "params": params.model_dump(mode="json", exclude={"patterns", "split_list"}),
+            "splits": splits,
+            "sources": {name: file_digest(Path(params.patterns) / f"{name}.png") for name in splits},
+        },
         tools=tools(cadnet.synthesis, cadnet.images),
         chunk=min(64, max(1, CHUNK_PIXELS // params.size**2)),
     )
-
-
-def _describe(params: SynLCDParams, splits: dict[str, str]) -> dict[str, Any]:
-    """What the dataset is made from."""
-    return {
-        "params": params.model_dump(mode="json", exclude={"patterns", "split_list"}),
-        "splits": splits,
-        "sources": {name: file_digest(Path(params.patterns) / f"{name}.png") for name in splits},
-    }
 
 
 def _samples(params: SynLCDParams, patterns: list[str]) -> Iterator[Unit]:
@@ -117,4 +112,4 @@ def _samples(params: SynLCDParams, patterns: list[str]) -> Iterator[Unit]:
         for defective, count in ((True, params.defective_per_pattern), (False, params.clean_per_pattern)):
             for index in range(count):
                 name = sample_name(params.subset, pattern, index, defective)
-                yield Unit(name, Job(pattern, index, defective))
+                yield Unit(name, SampleKey(pattern, index, defective))

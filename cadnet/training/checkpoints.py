@@ -55,7 +55,7 @@ class SafetensorsIO(CheckpointIO):
     """Lightning's checkpoint dictionary in one safetensors file, its structure as JSON in the header."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write ``checkpoint`` to ``path`` by rename, so that a kill leaves the old file or the new one."""
+        """Write ``checkpoint`` to ``path`` by rename, so that a kill leaves the old or the new file."""
         del storage_options
         tensors: dict[str, Tensor] = {}
         structure = json.dumps(flatten(checkpoint, tensors))

@@ -1,8 +1,9 @@
-"""Training one trial of a grid, whatever it learns from."""
+"""Training one job, with a state that survives a kill."""
 
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,22 +12,94 @@ from typing import Any
 
 import lightning as L
 import torch
-from torch import nn
+from lightning.pytorch.callbacks import Checkpoint, RichProgressBar
 
 from cadnet.config import TrainParams
 from cadnet.models.weights import save_weights
-from cadnet.training.callbacks import EpochEnd, best_epoch, progress_callback
 from cadnet.training.checkpoints import SafetensorsIO
-from cadnet.training.learner import Learner
-from cadnet.training.plan import Job, TrainingPlan, recipe_of
-from cadnet.training.task import Epoch, SegmentationTask
+from cadnet.training.job import Job
+from cadnet.training.task import Epoch, Learner, SegmentationTask
+
+MONITOR = "val_miou"
+"""The metric that chooses the checkpoint; always of the validation split."""
+
+
+def best_epoch(history: list[Epoch]) -> Epoch | None:
+    """Return the row with the highest ``val_miou`` (the latest of equals), or None without any.
+
+    Among equals the latest has trained longest: before validation shows anything, all are 0.
+    """
+    scored = [row for row in history if MONITOR in row]
+    if not scored:
+        return None
+
+    # Undefined (no defect in truth or prediction) ranks below every number.
+    def score(row: Epoch) -> float:
+        value = row[MONITOR]
+        return -1.0 if value is None else float(value)
+
+    return max(reversed(scored), key=score)
+
+
+class EpochEnd(Checkpoint):
+    """After each epoch: keep the weights if they are the best, pass on the row, then save the state.
+
+    Derived from Lightning's ``Checkpoint`` because such callbacks run after the task's own hooks. The state
+    is saved last: killed before that, the epoch runs again and does the same again.
+    """
+
+    def __init__(
+        self,
+        state_path: Path,
+        save_best: Callable[[Learner, Epoch], None],
+        on_epoch: Callable[[Epoch], None] | None,
+    ) -> None:
+        self.state_path, self.save_best, self.on_epoch = state_path, save_best, on_epoch
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Run after validation and after the task appended the epoch's row."""
+        assert isinstance(pl_module, SegmentationTask)
+        row = pl_module.history[-1]
+        if trainer.is_global_zero:
+            if best_epoch(pl_module.history) is row:
+                self.save_best(pl_module.learner, row)
+            if self.on_epoch is not None:
+                self.on_epoch(row)
+        trainer.save_checkpoint(self.state_path)
+
+
+class ProgressLines(Checkpoint):
+    """One plain line per epoch, for logs that are not a terminal."""
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Print the finished epoch's row."""
+        assert isinstance(pl_module, SegmentationTask)
+        if trainer.is_global_zero:
+            sys.stdout.write(format_row(pl_module.history[-1], trainer.max_epochs or 0) + "\n")
+            sys.stdout.flush()
+
+
+def format_row(row: Epoch, epochs: int) -> str:
+    """Format one epoch's row as one line."""
+    numbers = " ".join(
+        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in row.items()
+        if name != "epoch"
+    )
+    return f"epoch {row['epoch']}/{epochs} {numbers}"
+
+
+def progress_callback() -> L.Callback:
+    """Return a progress bar for a terminal, plain lines for anything else."""
+    return RichProgressBar() if sys.stdout.isatty() else ProgressLines()
+
 
 STATE_FILE = "state.safetensors"
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """How training went: one history row per epoch, and the row whose weights were kept."""
+    """One history row per epoch, and the row whose weights were kept."""
 
     history: list[Epoch]
     best: Epoch
@@ -41,7 +114,7 @@ def fit(
     on_epoch: Callable[[Epoch], None] | None = None,
     metadata: dict[str, Any] | None = None,
 ) -> FitResult:
-    """Train ``job``, or go on where a killed process stopped.
+    """Train ``job``, or resume it where a killed process stopped.
 
     ``work`` holds the training state (replaced after each epoch) and the best weights so far
     (``weights.safetensors``, ``model.json`` with ``metadata``). Resumed on a CPU, the weights come out
@@ -55,14 +128,29 @@ def fit(
     work.mkdir(parents=True, exist_ok=True)
     _quiet()
     plan = job.plan(cache)
-    task = _build_task(job, plan)
+    task = SegmentationTask(
+        plan.learner,
+        job.recipe,
+        job.dataset.classes,
+        job.train.batch_size,
+        total_steps=plan.epochs * plan.steps,
+        seed=job.seed,
+    )
 
     def save_best(learner: Learner, row: Epoch) -> None:
         about = {"best": _scores(row), **(metadata or {})}
-        # The companions first: weights of an epoch are complete once the main ones are there.
-        for name, network in learner.companions().items():
-            _save(work / name, network, job, about)
-        _save(work, learner.network, job, about)
+        # The companions first: weights of an epoch are complete once the main ones exist.
+        networks = {work / name: network for name, network in learner.companions().items()}
+        for folder, network in (networks | {work: learner.network}).items():
+            save_weights(
+                folder,
+                network,
+                name=job.method.model,
+                num_classes=job.dataset.num_classes,
+                options=job.method.options,
+                class_names=job.dataset.classes,
+                metadata=about,
+            )
 
     state = work / STATE_FILE
     callbacks = [progress_callback(), EpochEnd(state, save_best, on_epoch)]
@@ -77,32 +165,9 @@ def fit(
     return FitResult(task.history, best, task.resumed_epochs)
 
 
-def _save(folder: Path, network: nn.Module, job: Job, about: dict[str, Any]) -> None:
-    save_weights(
-        folder,
-        network,
-        name=job.method.model,
-        num_classes=job.dataset.num_classes,
-        options=job.method.options,
-        class_names=job.dataset.classes,
-        metadata=about,
-    )
-
-
 def _scores(row: Epoch) -> Epoch:
     """Leave out timings, so that equal trainings give equal files."""
     return {name: value for name, value in row.items() if name == "epoch" or name.startswith("val_")}
-
-
-def _build_task(job: Job, plan: TrainingPlan) -> SegmentationTask:
-    return SegmentationTask(
-        plan.learner,
-        recipe_of(job),
-        job.dataset.classes,
-        job.train.batch_size,
-        total_steps=plan.epochs * plan.steps,
-        seed=job.seed,
-    )
 
 
 def _build_trainer(params: TrainParams, epochs: int, callbacks: list[L.Callback]) -> L.Trainer:

@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from cadnet.config import Recipe
 
 ENCODERS = {"encoder", "backbone"}
-"""What networks call the part that is not their head."""
+"""Names of the module that is not the head."""
 
 
 def parameter_groups(model: nn.Module, lr: float, weight_decay: float, head_multiplier: float) -> list[dict]:
@@ -46,7 +46,7 @@ def build_optimizer(model: nn.Module, recipe: Recipe, batch_size: int) -> torch.
 
 
 def lr_factor(recipe: Recipe, step: int, total_steps: int) -> float:
-    """Return the learning rate of ``step`` (0-based) as a share of the peak.
+    """Return the learning rate of ``step`` (0-based) as a fraction of the peak.
 
     Linear warm-up over ``warmup_fraction`` of the run, then: ``poly`` (1 - t)^power, ``cosine`` a half
     cosine to zero, ``constant`` one; t runs from 0 to 1 over the rest.

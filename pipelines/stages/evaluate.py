@@ -14,10 +14,11 @@ from torch import nn
 from cadnet.config import ProjectParams
 from cadnet.datasets.cache import DecodedSplit, decode_split
 from cadnet.datasets.manifest import PreparedDataset
-from cadnet.evaluation.contrast import defect_contrast
 from cadnet.evaluation.counts import Counts
+from cadnet.evaluation.curves import best_threshold
+from cadnet.evaluation.evaluate import Thresholded
 from cadnet.evaluation.result import EvaluationResult, per_image_table
-from cadnet.evaluation.threshold import Thresholded, best_threshold
+from cadnet.evaluation.slices import defect_contrast
 from cadnet.files import atomic_directory, atomic_path, write_json
 from cadnet.models.tensors import WeightsError
 from cadnet.models.weights import ModelDescription, load_model

@@ -13,10 +13,11 @@ from cadnet.config import ProjectParams
 from cadnet.config.operate import ProductParams
 from cadnet.datasets.cache import decode_split
 from cadnet.datasets.manifest import MERGED_CLASS, PreparedDataset, open_dataset
-from cadnet.evaluation.threshold import AnyDefect, best_threshold
+from cadnet.evaluation.curves import best_threshold
+from cadnet.evaluation.evaluate import AnyDefect
 from cadnet.files import read_json, value_digest, write_json
 from cadnet.inference import Product, write_product
-from cadnet.inference.card import Card
+from cadnet.inference.product import Card
 from cadnet.models.weights import ModelDescription, load_model
 from cadnet.tracking import Run, collect_provenance, track_stage
 from cadnet.tracking.cost import training_params

@@ -19,8 +19,7 @@ from cadnet.tracking.model_logging import log_model
 from cadnet.tracking.stage import track_stage
 from cadnet.tracking.tracker import Run, metric_points
 from cadnet.training.fit import STATE_FILE, FitResult, fit
-from cadnet.training.plan import Job
-from cadnet.training.supervised import TrainingJob
+from cadnet.training.job import Job
 from cadnet.training.task import Epoch
 from pipelines.stages.command import parse_trial, read_params, run_stage
 from pipelines.trials import (
@@ -56,7 +55,7 @@ def train(trial: TrialName, params: ProjectParams) -> None:
     """
     refuse_invalid(trial.dataset)
     dataset = open_dataset(dataset_folder(trial.dataset))
-    run_job(trial, TrainingJob(dataset, params.methods[trial.method], params.train, trial.seed), params)
+    run_job(trial, Job(dataset, params.methods[trial.method], params.train, trial.seed), params)
 
 
 def run_job(

@@ -10,9 +10,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 BOTTOM = {"config", "types", "files", "images"}
-TOOLS = {"archives", "alignment", "writing"}
+TOOLS = {"alignment", "writing", "fetching"}
 MIDDLE = {"evaluation", "losses", "models", "datasets", "preparers", "synthesis"}
-TOP = {"fetching", "tracking", "reporting", "inference", "training", "semi", "validation"}
+TOP = {"tracking", "reporting", "inference", "training", "semi", "validation"}
 
 ALLOWED: dict[str, set[str]] = {
     # The command line may start anything.
@@ -23,6 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "validation": MIDDLE | TOOLS | BOTTOM | {"reporting"},  # its page is made as the report is
     **dict.fromkeys(MIDDLE, TOOLS | BOTTOM),
     **dict.fromkeys(TOOLS, BOTTOM),
+    "fetching": BOTTOM | {"writing"},  # its downloads show progress
     "evaluation": BOTTOM | {"models"},  # complexity knows how the paper counted each layer
     **{part: set() for part in BOTTOM},
     "images": {"files", "types"},  # written through files; their label values are in types

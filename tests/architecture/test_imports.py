@@ -33,7 +33,8 @@ class TestProject:
         order = [
             *sorted(BOTTOM - {"images"}),
             "images",
-            *sorted(TOOLS),
+            *sorted(TOOLS - {"fetching"}),
+            "fetching",
             *sorted(MIDDLE - {"evaluation"}),
             "evaluation",
         ]

@@ -9,17 +9,17 @@ import torch
 from cadnet.config import MethodParams, Recipe, TrainParams
 from cadnet.datasets.manifest import open_dataset
 from cadnet.training.fit import FitResult, fit
-from cadnet.training.supervised import TrainingJob
+from cadnet.training.job import Job
 
 METHOD = MethodParams(title="CADNet", model="cadnet", recipe="small", loss="ce+bcl", contrastive_weight=0.05)
 
 
-def job(dataset: Path, epochs: int, devices: int = 1, method: MethodParams = METHOD) -> TrainingJob:
+def job(dataset: Path, epochs: int, devices: int = 1, method: MethodParams = METHOD) -> Job:
     recipe = Recipe(optimizer="adamw", lr=1e-3, weight_decay=0.01, schedule="cosine", warmup_fraction=0.1)
     train = TrainParams(
         epochs=epochs, batch_size=4, crop=32, precision="fp32", devices=devices, recipes={"small": recipe}
     )
-    return TrainingJob(open_dataset(dataset), method, train, seed=3)
+    return Job(open_dataset(dataset), method, train, seed=3)
 
 
 def run(dataset: Path, work: Path, epochs: int, devices: int = 1) -> FitResult:

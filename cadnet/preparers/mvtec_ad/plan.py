@@ -15,8 +15,8 @@ import cadnet.alignment
 import cadnet.images
 import cadnet.preparers.aligned
 import cadnet.preparers.mvtec_ad
-from cadnet.archives import extracted
 from cadnet.config import MvtecAdParams
+from cadnet.fetching.unpacking import extracted
 from cadnet.images import ImageError, decode, read_image
 from cadnet.images.labels import palette
 from cadnet.images.resizing import resize_image, resize_mask

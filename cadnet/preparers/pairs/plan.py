@@ -14,8 +14,8 @@ import cadnet.images
 import cadnet.preparers.aligned
 import cadnet.preparers.pairs
 import cadnet.preparers.voc
-from cadnet.archives import extracted, find_root, is_archive
 from cadnet.config import PairsParams
+from cadnet.fetching.unpacking import extracted, find_root, is_archive
 from cadnet.preparers.pairs.labels import MaskRules
 from cadnet.preparers.pairs.material import Material, find_material
 from cadnet.preparers.pairs.pictures import safe_ids

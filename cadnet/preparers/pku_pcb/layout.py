@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from cadnet.archives import extracted, find_root
+from cadnet.fetching.unpacking import extracted, find_root
 from cadnet.images import ImageError, read_header
 from cadnet.images.files import safe_name
 from cadnet.preparers.pku_pcb.rotation import read_angles

@@ -6,10 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cadnet.evaluation.contrast import contrast_edges, contrast_names, defect_contrast
 from cadnet.evaluation.counts import Counts
 from cadnet.evaluation.result import EvaluationResult, evaluation_result, per_image_table
-from cadnet.evaluation.slices import MOST_SLICES, all_slices, slice_by_contrast
+from cadnet.evaluation.slices import (
+    MOST_SLICES,
+    all_slices,
+    contrast_edges,
+    contrast_names,
+    defect_contrast,
+    slice_by_contrast,
+)
 
 
 def one_image(image: np.ndarray, mask: list[list[int]], reference: int = 100) -> float:

@@ -9,7 +9,7 @@ from sklearn.metrics import confusion_matrix
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from cadnet.evaluation import counts as counts_module
-from cadnet.evaluation.counts import CountAccumulator, CountError, merge_counts
+from cadnet.evaluation.counts import CountAccumulator, CountError
 from cadnet.types import IGNORE_INDEX
 
 
@@ -100,21 +100,6 @@ def test_counting_in_blocks_changes_nothing(layout: torch.memory_format, monkeyp
     np.testing.assert_array_equal(parts.compute().pooled, expected)
 
 
-def test_merging_parts_equals_the_whole() -> None:
-    scores, mask = random_case(1, images=6, num_classes=2)
-    index = torch.tensor([4, 0, 5, 2, 1, 3])
-
-    def count(part: slice) -> CountAccumulator:
-        accumulator = CountAccumulator(2, "cpu", bins=8)
-        accumulator.update(scores[part], mask[part], index[part])
-        return accumulator
-
-    whole = count(slice(None)).compute()
-    merged = merge_counts([count(slice(0, 2)).compute(), count(slice(2, 6)).compute()])
-    for name in ("index", "confusion", "histograms"):
-        np.testing.assert_array_equal(getattr(merged, name), getattr(whole, name))
-
-
 def test_padding_is_not_counted() -> None:
     scores, mask = random_case(2, images=3, num_classes=1)
     padded, plain = CountAccumulator(1, "cpu", bins=8), CountAccumulator(1, "cpu", bins=8)
@@ -190,11 +175,6 @@ def test_misfits_are_refused() -> None:
         accumulator.update(torch.zeros(1, 3, 2, 2, device="meta"), mask, index)
     with pytest.raises(ValueError, match="num_classes must be at least 1"):
         CountAccumulator(0, "cpu")
-    with pytest.raises(CountError, match="no counts to merge"):
-        merge_counts([])
-    one, two = CountAccumulator(1, "cpu").compute(), CountAccumulator(2, "cpu").compute()
-    with pytest.raises(CountError, match="differing classes"):
-        merge_counts([one, two])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

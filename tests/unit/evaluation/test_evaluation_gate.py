@@ -72,7 +72,7 @@ def test_a_fall_in_one_slice_refuses_a_model_that_is_better_on_the_whole() -> No
 def test_behaviour_export_and_latency_are_conditions_of_their_own() -> None:
     shares = {"identical": 0.0, "brighter": 0.001}
     good = Measured(counts(8), 10.0, shares, 1e-5)
-    limits = {"latency_ms": 10.0, "behaviour": {"false_share": 0.001}, "export_difference": 1e-5}
+    limits = {"latency_ms": 10.0, "behaviour": {"false_fraction": 0.001}, "export_difference": 1e-5}
     assert decided(good, None, **limits).passed
     for changed, name in (
         (Measured(counts(8), 10.1, shares, 1e-5), "latency"),

@@ -41,7 +41,7 @@ def names(target: Path) -> list[str]:
 def cut_at(server: Server, target: Path, count: int) -> None:
     """Leave a partial file of ``count`` bytes."""
     server.content, server.cuts = CONTENT, [count]
-    with pytest.raises(FetchError, match="bytes are kept to go on from"):
+    with pytest.raises(FetchError, match="bytes are kept to resume"):
         download(server.address, target, transfer=GIVES_UP)
     assert names(target) == ["é.zip.part", "é.zip.part.json"]
     assert target.with_name("é.zip.part").read_bytes() == CONTENT[:count]
@@ -70,10 +70,10 @@ class TestWhole:
 
     def test_a_busy_server_is_asked_again(self, server: Server, target: Path) -> None:
         server.content, server.failures = CONTENT, 2
-        said: list[str] = []
-        download(server.address, target, transfer=HASTY, say=said.append)
+        logged: list[str] = []
+        download(server.address, target, transfer=HASTY, log=logged.append)
         assert target.read_bytes() == CONTENT and len(server.asked) == 3
-        assert said == ["HTTP 503; trying again in 0 s"] * 2
+        assert logged == ["HTTP 503; retrying in 0 s"] * 2
 
     def test_redirects_are_followed(self, server: Server, target: Path) -> None:
         server.content, server.location = CONTENT, "/moved"
@@ -218,10 +218,12 @@ class TestRefusal:
         self.refused(server, target, "sends more than 1000 bytes", size=1000)
         assert names(target) == []
 
-    @pytest.mark.parametrize("place", ["file:///etc/passwd", "ftp://127.0.0.1/x", "gopher:x", "http://[::x"])
-    def test_redirects_to_other_places(self, server: Server, target: Path, place: str) -> None:
-        server.location = place
-        self.refused(server, target, "no safe place")
+    @pytest.mark.parametrize(
+        "address", ["file:///etc/passwd", "ftp://127.0.0.1/x", "gopher:x", "http://[::x"]
+    )
+    def test_redirects_to_other_addresses(self, server: Server, target: Path, address: str) -> None:
+        server.location = address
+        self.refused(server, target, "not a safe address")
         assert len(server.asked) == 1
 
     def test_redirects_in_a_circle(self, server: Server, target: Path) -> None:
@@ -233,15 +235,17 @@ class TestRefusal:
     ) -> None:
         asked: list[str] = []
 
-        def get(_: requests.Session, place: str, **__: object) -> requests.Response:
-            asked.append(place)
+        def get(_: requests.Session, address: str, **__: object) -> requests.Response:
+            asked.append(address)
             response = requests.Response()
             response.raw = io.BytesIO()
             response.status_code, response.headers["Location"] = 302, "http://127.0.0.1/x"
             return response
 
         monkeypatch.setattr(requests.Session, "get", get)
-        with pytest.raises(FetchError, match=r"redirects to 'http://127\.0\.0\.1/x', which is no safe place"):
+        with pytest.raises(
+            FetchError, match=r"redirects to 'http://127\.0\.0\.1/x', which is not a safe address"
+        ):
             download("https://127.0.0.1/x", target)
         assert asked == ["https://127.0.0.1/x"]
 

@@ -18,7 +18,7 @@ from cadnet.cli import app
 from cadnet.images import read_image, read_mask, write_png
 from cadnet.inference import Product, predictor
 from cadnet.inference.command import Request, run
-from cadnet.inference.drawing import class_colours
+from cadnet.inference.output import class_colours
 
 CLEAN = texture(40, 48)
 
@@ -147,7 +147,7 @@ class TestFailures:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            (["--model", "gone"], "gone is not there"),
+            (["--model", "gone"], "gone does not exist"),
             (["--image", "gone.png"], "no image found for gone.png"),
             (["--threshold", "2"], "threshold must be between 0 and 1"),
             (["--reference", "cleam"], "did you mean 'clean'?"),
@@ -214,7 +214,7 @@ class TestOptions:
 
         lines: list[str] = []
         request = self.request(product, photos, tmp_path, model="models:/cadnet-screen@champion")
-        assert run(request, resolve=resolve, say=lines.append, warn=lines.append, progress=False) == 0
+        assert run(request, resolve=resolve, log=lines.append, warn=lines.append, progress=False) == 0
         assert asked == ["models:/cadnet-screen@champion"] and len(lines) == 1
 
     def test_a_name_that_is_not_registered_is_an_error(

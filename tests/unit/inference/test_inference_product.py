@@ -131,7 +131,7 @@ class TestWriting:
 
 class TestReading:
     def test_folders_that_are_no_product(self, tmp_path: Path, model: Path) -> None:
-        with pytest.raises(FileNotFoundError, match="is not there"):
+        with pytest.raises(FileNotFoundError, match="does not exist"):
             read_product(tmp_path / "gone")
         with pytest.raises(FileNotFoundError, match=r"is no product: it holds no product\.json"):
             read_product(tmp_path)

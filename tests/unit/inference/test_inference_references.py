@@ -139,6 +139,6 @@ class TestRegistration:
         product = make_product(tmp_path, {"clean": self.shifted(0, 0)}, model, size=128)
         judge = Predictor(product, "cpu", network=Known(), alignment=True)
         with pytest.raises(
-            PredictionError, match=r"cannot be brought onto reference 'clean': residual .* px"
+            PredictionError, match=r"cannot be aligned with reference 'clean': residual .* px"
         ):
             judge.predict(self.shifted(0, 0, seed=9), "clean")

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from cadnet.config import MethodParams
-from cadnet.losses.build import build_loss
-from cadnet.losses.composite import CompositeLoss
+from cadnet.losses.composite import CompositeLoss, build_loss
 from cadnet.types import Auxiliary, SegOutput
 
 DISTANCE = torch.tensor([[[[0.1, 0.5], [1.0, 3.0]]]])

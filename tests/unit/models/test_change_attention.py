@@ -17,7 +17,7 @@ from cadnet.models.change_attention import (
     change_map,
     change_prior,
 )
-from cadnet.models.fusion_head import FusionHead
+from cadnet.models.segformer import FusionHead
 
 CHANNELS = 16
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cadnet.models.padding import pad_to_multiple
+from cadnet.models.layers import pad_to_multiple
 from cadnet.models.perturbation import feature_noise
 from cadnet.models.unet import UNet
 
@@ -155,7 +155,7 @@ def test_mistakes_are_explained(network: UNet) -> None:
     with pytest.raises(ValueError, match="5 maps of encode, got 4"):
         network.decode(features[:4])
     for index in (-1, 3):
-        with pytest.raises(ValueError, match=rf"no decoder {index} among 3; .* larger 'auxiliary'"):
+        with pytest.raises(ValueError, match=rf"decoder {index} is none of .* 3; .* larger 'auxiliary'"):
             network.decode(features, index)
     with pytest.raises(ValueError, match="width counts channels and must be at least 1, got 0"):
         UNet(2, width=0)

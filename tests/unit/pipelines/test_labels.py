@@ -30,7 +30,7 @@ def test_a_profile_comes_with_the_list_it_draws(
     params = load_profile(profile, ROOT / "params")
     shutil.copytree(ROOT / "splits", tmp_path / "splits")
     monkeypatch.chdir(tmp_path)
-    said = labels.draw(params)
+    said = labels.generate(params)
     name = Path(params.semi.labels)
     assert name.read_bytes() == (ROOT / name).read_bytes()
     assert said.startswith(f"{name}, seed 0, each pattern of 01, 02, 03, 04, 05, 06: of ")
@@ -86,7 +86,7 @@ def test_the_command_writes_once_and_says_what(
 def test_another_list_is_kept_unless_it_may_be_replaced(
     project: Path, fails: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    labels.draw(load_params(), seed=0)
+    labels.generate(load_params(), seed=0)
     text = LIST.read_text("utf-8")
     said = fails(labels.main, "--seed", "1")
     assert said.startswith(
@@ -114,7 +114,7 @@ def test_what_cannot_be_drawn(
     edit("semi.methods", [])  # only a grid that is off may be incomplete
     edit(f"semi.{key}", value)
     with pytest.raises(ConfigError) as caught:
-        labels.draw(load_params())
+        labels.generate(load_params())
     assert str(caught.value).startswith(said)
 
 
@@ -125,4 +125,4 @@ def test_a_dataset_of_photographs_has_no_list(edit: Callable[[str, object], None
     with pytest.raises(
         ConfigError, match=r"semi\.dataset 'board' in params\.yaml is not SynLCD; name a subset"
     ):
-        labels.draw(load_params())
+        labels.generate(load_params())

@@ -25,7 +25,7 @@ Fails = Callable[..., str]
 
 TRIAL = ("--dataset", "synlcd", "--method", "cadnet", "--seed", "0")
 NAME = "cadnet-screen"
-LOOSE = {"behaviour": {"false_share": 1.0, "shift": 0}, "latency_ms": 100000.0, "slice_images": 1}
+LOOSE = {"behaviour": {"false_fraction": 1.0, "shift": 0}, "latency_ms": 100000.0, "slice_images": 1}
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from cadnet.config import ProjectParams, load_params
 from cadnet.datasets.cache import decode_split
 from cadnet.datasets.device import DevicePairs
 from cadnet.datasets.manifest import open_dataset
-from cadnet.evaluation.contrast import contrast_edges
+from cadnet.evaluation.slices import contrast_edges
 from cadnet.files import read_json
 from cadnet.models.factory import build_model
 from cadnet.models.weights import save_weights

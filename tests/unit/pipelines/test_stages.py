@@ -16,7 +16,7 @@ from cadnet.images import write_png
 from cadnet.tracking import MlflowTracker
 from cadnet.tracking.store import resolve_store
 from cadnet.tracking.trials import TAG_ERROR
-from cadnet.training.supervised import TrainingJob
+from cadnet.training.job import Job
 from pipelines.stages import evaluate, prepare, report, train
 from tests.fakes import write_fake_dataset
 
@@ -125,13 +125,11 @@ def test_a_checkpoint_belongs_to_data_settings_and_code(
     method, other = params.methods["cadnet"], params.methods["segformer"]
     longer = params.train.model_copy(update={"epochs": 9})
     jobs = [
-        TrainingJob(data, method, params.train, 0),
-        TrainingJob(data, method, params.train, 1),
-        TrainingJob(data, other, params.train, 0),
-        TrainingJob(data, method, longer, 0),
-        TrainingJob(
-            open_dataset(write_fake_dataset(project / "other/synlcd", seed=1)), method, params.train, 0
-        ),
+        Job(data, method, params.train, 0),
+        Job(data, method, params.train, 1),
+        Job(data, other, params.train, 0),
+        Job(data, method, longer, 0),
+        Job(open_dataset(write_fake_dataset(project / "other/synlcd", seed=1)), method, params.train, 0),
     ]
     digests = [train.training_fingerprint(job) for job in jobs]
     package = project / "cadnet"

@@ -7,14 +7,12 @@ import math
 import pytest
 import torch
 
-from cadnet.losses.few_label import FewLabelLoss
+from cadnet.losses.contrastive import ScoreDistanceLoss
 from cadnet.losses.segmentation import cross_entropy, cross_entropy_map, dice_loss, overlap_loss
-from cadnet.semi.agreement import divergence, doubted_loss
 from cadnet.semi.base import disagreement, label_quality, ramp_weight
-from cadnet.semi.dct import turn
-from cadnet.semi.dct_adversarial import attacked_image, jensen_shannon
+from cadnet.semi.cotraining import attacked_image, jensen_shannon, turn
+from cadnet.semi.decoders import kl_divergence, mixed_labels, uncertainty_weighted_loss
 from cadnet.semi.uamt import certainty_threshold, entropy, masked_difference
-from cadnet.semi.uaps import mixed_labels
 from cadnet.types import SegOutput
 
 LOG2 = math.log(2)
@@ -45,49 +43,49 @@ def test_overlap_loss_is_half_cross_entropy_half_dice() -> None:
     assert by_pixel.flatten().tolist() == pytest.approx([-math.log(0.75), 0.0])
 
 
-def test_few_label_loss_draws_score_and_distance_apart() -> None:
+def test_score_and_distance_are_held_against_the_same_margins() -> None:
     score, distance = torch.tensor([[[[1.0, 1.0]]]]), torch.tensor([[[[0.2, 3.0]]]])
     logits = torch.cat((torch.full_like(score, 1.25), score), dim=1)
-    parts = FewLabelLoss(0.5)(SegOutput(logits, distance), torch.tensor([[[0, 1]]]))
+    parts = ScoreDistanceLoss(0.5)(SegOutput(logits, distance), torch.tensor([[[0, 1]]]))
     # Scores: max(0, 1 - .3) and max(0, 2.2 - 1); distances are beyond both margins.
     assert parts["score"].item() == pytest.approx((0.7 + 1.2) / 2)
     assert parts["contrastive"].item() == 0.0
     assert parts["loss"].item() == pytest.approx(0.95)
-    far = FewLabelLoss(0.5)(SegOutput(logits, distance.flip(3)), torch.tensor([[[0, 1]]]))
+    far = ScoreDistanceLoss(0.5)(SegOutput(logits, distance.flip(3)), torch.tensor([[[0, 1]]]))
     assert far["contrastive"].item() == pytest.approx((2.7 + 2.0) / 2)
     assert far["loss"].item() == pytest.approx(0.95 + 0.5 * 2.35)
-    weighty = FewLabelLoss(0.5, 3.0)(SegOutput(logits, distance.flip(3)), torch.tensor([[[0, 1]]]))
+    weighty = ScoreDistanceLoss(0.5, 3.0)(SegOutput(logits, distance.flip(3)), torch.tensor([[[0, 1]]]))
     assert weighty["score"].item() == pytest.approx((0.7 + 3 * 1.2) / 2)
     assert weighty["contrastive"].item() == pytest.approx((2.7 + 3 * 2.0) / 2)
 
 
-def test_few_label_loss_needs_a_distance_and_one_class() -> None:
+def test_score_and_distance_need_a_siamese_network_of_one_class() -> None:
     with pytest.raises(ValueError, match="head: contrastive"):
-        FewLabelLoss(1.0)(SegOutput(torch.zeros(1, 2, 1, 1)), torch.zeros(1, 1, 1, dtype=torch.long))
+        ScoreDistanceLoss(1.0)(SegOutput(torch.zeros(1, 2, 1, 1)), torch.zeros(1, 1, 1, dtype=torch.long))
     with pytest.raises(ValueError, match="must not be negative"):
-        FewLabelLoss(-1.0)
+        ScoreDistanceLoss(-1.0)
 
 
 def test_divergence_and_trust_by_hand() -> None:
     target, other = of(0.5, 0.25), of(0.5, 0.75)
     expected = 0.25 * math.log(0.25 / 0.75) + 0.75 * math.log(0.75 / 0.25)
-    doubt = divergence(target, other)
+    doubt = kl_divergence(target, other)
     assert doubt.tolist() == [[pytest.approx([0.0, expected], abs=1e-6)]]
     logits, labels = of(0.75, 0.5).log(), torch.tensor([[[1, 0]]])
     trust = (1 + math.exp(-expected)) / 2
     scalar = trust * overlap_loss(logits, labels).item()
-    assert doubted_loss(logits, labels, doubt, "scalar").item() == pytest.approx(scalar)
+    assert uncertainty_weighted_loss(logits, labels, doubt, "scalar").item() == pytest.approx(scalar)
     pixels = -(math.log(0.75) + math.exp(-expected) * math.log(0.5)) / 2
     by_pixel = (pixels + trust * dice_loss(logits, labels).item()) / 2
-    assert doubted_loss(logits, labels, doubt, "pixel").item() == pytest.approx(by_pixel)
+    assert uncertainty_weighted_loss(logits, labels, doubt, "pixel").item() == pytest.approx(by_pixel)
 
 
 def test_without_doubt_both_weightings_are_the_plain_loss() -> None:
     logits, labels = of(0.9, 0.2, 0.4).log(), torch.tensor([[[1, 0, 1]]])
     none = torch.zeros(1, 1, 3)
     plain = overlap_loss(logits, labels).item()
-    assert doubted_loss(logits, labels, none, "scalar").item() == pytest.approx(plain)
-    assert doubted_loss(logits, labels, none, "pixel").item() == pytest.approx(plain)
+    assert uncertainty_weighted_loss(logits, labels, none, "scalar").item() == pytest.approx(plain)
+    assert uncertainty_weighted_loss(logits, labels, none, "pixel").item() == pytest.approx(plain)
 
 
 def test_uncertainty_and_its_threshold() -> None:

@@ -11,22 +11,20 @@ from torch import Tensor, nn
 from cadnet.config import MethodParams, Recipe, TrainParams
 from cadnet.models.tensors import WeightsError
 from cadnet.models.weights import save_weights
-from cadnet.semi.base import SemiSupervised
-from cadnet.semi.batches import SemiBatch
-from cadnet.semi.build import build_learner
-from cadnet.semi.cps import CrossPseudoSupervision
-from cadnet.semi.dct_adversarial import AdversarialCoTraining, standing_norms
+from cadnet.semi.base import SemiBatch, SemiSupervised
+from cadnet.semi.cotraining import AdversarialCoTraining, CrossPseudoSupervision, frozen_norms
+from cadnet.semi.jobs import build_learner
 from cadnet.semi.uamt import UncertaintyMeanTeacher
-from cadnet.training.learner import Learner, Outcome, Supervised
+from cadnet.training.task import Learner, Outcome, Supervised
 from cadnet.types import PairBatch
 
 RECIPE = Recipe(optimizer="adamw", lr=0.01, weight_decay=0.0, schedule="constant")
 TRAIN = TrainParams(epochs=1, batch_size=2, crop=32, recipes={"unet": RECIPE})
 SMALL = {"width": 4}
 
-FEW_LABEL = {
+TWO_CONTRASTIVE = {
     "model": "cadnet",
-    "loss": "few-label",
+    "loss": "cl+cl",
     "contrastive_weight": 0.5,
     "options": {"decoder": "multiply", "head": "contrastive"},
 }
@@ -40,8 +38,8 @@ METHODS: dict[str, dict[str, object]] = {
     "ucc-pixel": {"semi": {"kind": "ucc", "weighting": "pixel"}, "options": {**SMALL, "auxiliary": 1}},
     "uaps": {"semi": {"kind": "uaps"}, "options": {**SMALL, "auxiliary": 3}},
     "uaps-pixel": {"semi": {"kind": "uaps", "weighting": "pixel"}, "options": {**SMALL, "auxiliary": 3}},
-    "cadnet-uamt": {"semi": {"kind": "uamt", "passes": 4}, **FEW_LABEL},
-    "cadnet-cps": {"semi": {"kind": "cps"}, **FEW_LABEL},
+    "cadnet-uamt": {"semi": {"kind": "uamt", "passes": 4}, **TWO_CONTRASTIVE},
+    "cadnet-cps": {"semi": {"kind": "cps"}, **TWO_CONTRASTIVE},
 }
 
 
@@ -194,7 +192,7 @@ def test_of_the_teacher_only_dropout_is_active() -> None:
 def test_an_attack_leaves_no_gradient_and_no_statistics() -> None:
     one = learner("dct-adversarial")
     assert isinstance(one, AdversarialCoTraining)
-    with standing_norms(one):
+    with frozen_norms(one):
         assert not one.network.encoder.blocks[0][1].training
         before = one.network.encoder.blocks[0][1].running_mean.clone()
         attacked = one._attack(one.network, BATCH.views, BATCH.labelled.mask)

@@ -13,7 +13,7 @@ from cadnet.synthesis import zones
 SIZE = 96
 
 
-def _draw_screen(size: int, seed: int) -> np.ndarray:
+def _render_screen(size: int, seed: int) -> np.ndarray:
     """A small screen with the zones of a real pattern and smooth noise in place of the photograph."""
     half = size // 2
     colors = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0))
@@ -28,14 +28,14 @@ def _draw_screen(size: int, seed: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
-def draw_screen() -> Callable[[int, int], np.ndarray]:
+def render_screen() -> Callable[[int, int], np.ndarray]:
     """A function from size and seed to a small screen."""
-    return _draw_screen
+    return _render_screen
 
 
 @pytest.fixture(scope="session")
 def screens() -> dict[str, np.ndarray]:
-    return {name: _draw_screen(SIZE, seed) for seed, name in enumerate(("01", "02", "03"))}
+    return {name: _render_screen(SIZE, seed) for seed, name in enumerate(("01", "02", "03"))}
 
 
 @pytest.fixture

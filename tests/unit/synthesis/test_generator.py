@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from cadnet.config import AbptParams, LineParams, Range, ScreenParams, SynLCDParams
+from cadnet.synthesis.defects import LineDefect
 from cadnet.synthesis.generator import SynLCDGenerator, sample_name
-from cadnet.synthesis.line import LineDefect
 
 SIZE = 96
 QUIET = ScreenParams(probability=0.0)
@@ -17,7 +17,7 @@ def generator(screens: dict[str, np.ndarray], **changes: object) -> SynLCDGenera
     return SynLCDGenerator(screens, SynLCDParams(**{"size": SIZE, **changes}))  # type: ignore[arg-type]
 
 
-def test_samples_do_not_depend_on_what_was_drawn_before(screens: dict[str, np.ndarray]) -> None:
+def test_samples_do_not_depend_on_what_was_generated_before(screens: dict[str, np.ndarray]) -> None:
     keys = [(name, i, kind) for name in screens for i in range(4) for kind in (True, False)]
     forward, backward = generator(screens), generator(screens)
     first = {key: forward.sample(*key) for key in keys}
@@ -54,10 +54,10 @@ def test_fields_of_a_sample(screens: dict[str, np.ndarray]) -> None:
 def test_the_mask_is_exactly_where_the_screen_changed(
     screens: dict[str, np.ndarray], subset: str, classes: set[int]
 ) -> None:
-    drawing = generator(screens, subset=subset)
+    source = generator(screens, subset=subset)
     for name, screen in screens.items():
         for index in range(25):
-            image, mask, _ = drawing.overlay(name, index)
+            image, mask, _ = source.overlay(name, index)
             change = np.abs(image.astype(int) - screen).max(axis=-1)
             assert ((change > 0) == (mask > 0)).all()
             assert change[mask > 0].min() >= 3
@@ -65,9 +65,9 @@ def test_the_mask_is_exactly_where_the_screen_changed(
 
 
 def test_sample_is_the_overlay_when_no_effect_happens(screens: dict[str, np.ndarray]) -> None:
-    drawing = generator(screens, screen=QUIET)
+    source = generator(screens, screen=QUIET)
     for index in range(5):
-        sample, overlay = drawing.sample("02", index, True), drawing.overlay("02", index)
+        sample, overlay = source.sample("02", index, True), source.overlay("02", index)
         assert (sample.image == overlay.image).all() and (sample.mask == overlay.mask).all()
 
 
@@ -88,9 +88,9 @@ def test_clean_samples_have_no_mask_and_only_screen_effects(screens: dict[str, n
 
 def test_lines_reach_from_one_side_to_the_other(screens: dict[str, np.ndarray]) -> None:
     params = LineParams(areas=(1,), opacity=Range(low=0.5, high=0.5, step=1))
-    drawing = generator(screens, subset="line", line=params)
+    source = generator(screens, subset="line", line=params)
     for index in range(20):
-        _, mask, (line,) = drawing.overlay("03", index)
+        _, mask, (line,) = source.overlay("03", index)
         assert isinstance(line, LineDefect)
         along = mask if line.vertical else mask.T
         # A line has gaps only where it crosses its own colour, and those are less than half of it.
@@ -100,9 +100,9 @@ def test_lines_reach_from_one_side_to_the_other(screens: dict[str, np.ndarray]) 
 
 
 def test_a_line_on_a_plain_screen_has_no_gap() -> None:
-    drawing = generator({"grey": np.full((SIZE, SIZE, 3), 128, np.uint8)}, subset="line")
+    source = generator({"grey": np.full((SIZE, SIZE, 3), 128, np.uint8)}, subset="line")
     for index in range(20):
-        _, mask, lines = drawing.overlay("grey", index)
+        _, mask, lines = source.overlay("grey", index)
         for line in lines:
             assert isinstance(line, LineDefect)
             along = mask if line.vertical else mask.T
@@ -111,10 +111,10 @@ def test_a_line_on_a_plain_screen_has_no_gap() -> None:
 
 def test_faint_defects_occur_and_their_masks_stay_exact(screens: dict[str, np.ndarray]) -> None:
     faint = Range(low=0.1, high=0.1, step=0.1)
-    drawing = generator(screens, line=LineParams(opacity=faint), abpt=AbptParams(opacity=faint))
+    source = generator(screens, line=LineParams(opacity=faint), abpt=AbptParams(opacity=faint))
     changes = []
     for index in range(30):
-        image, mask, _ = drawing.overlay("01", index)
+        image, mask, _ = source.overlay("01", index)
         change = np.abs(image.astype(int) - screens["01"]).max(axis=-1)
         assert ((change > 0) == (mask > 0)).all()
         changes.append(change[mask == 1].max())
@@ -124,17 +124,17 @@ def test_faint_defects_occur_and_their_masks_stay_exact(screens: dict[str, np.nd
 
 def test_defects_that_never_show_are_an_error(screens: dict[str, np.ndarray]) -> None:
     hidden = Range(low=0.001, high=0.001, step=1)
-    drawing = generator(screens, subset="line", line=LineParams(opacity=hidden))
+    source = generator(screens, subset="line", line=LineParams(opacity=hidden))
     with pytest.raises(ValueError, match=r"no line defect shows on pattern 01.*raise line\.opacity"):
-        drawing.overlay("01", 0)
+        source.overlay("01", 0)
 
 
 @pytest.mark.parametrize("size", [32, 33, 101])
-def test_small_and_odd_sizes(draw_screen: Callable[[int, int], np.ndarray], size: int) -> None:
-    screen = draw_screen(size, 0)
-    drawing = generator({"x": screen}, size=size)
+def test_small_and_odd_sizes(render_screen: Callable[[int, int], np.ndarray], size: int) -> None:
+    screen = render_screen(size, 0)
+    source = generator({"x": screen}, size=size)
     for index in range(15):
-        image, mask, _ = drawing.overlay("x", index)
+        image, mask, _ = source.overlay("x", index)
         assert ((image != screen).any(axis=-1) == (mask > 0)).all() and {1, 2} <= set(np.unique(mask))
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cadnet.config import ScreenParams
-from cadnet.synthesis.screen import NoiseTile, ScreenEffects, apply_effects, draw_effects
+from cadnet.synthesis.screen import NoiseTile, ScreenEffects, apply_effects, sample_effects
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_noise_windows_differ_and_repeat_with_their_seed(noise: NoiseTile) -> No
 
 def test_effects_take_every_value_of_table_1_with_their_probability() -> None:
     rng = np.random.default_rng(0)
-    drawn = [draw_effects(ScreenParams(), rng) for _ in range(2000)]
+    drawn = [sample_effects(ScreenParams(), rng) for _ in range(2000)]
     assert {effect.brightness for effect in drawn} == {0, 1, 2, 3, 4, 5, 6}
     assert {round(effect.contrast, 6) for effect in drawn} == {round(0.5 + 0.1 * i, 6) for i in range(11)}
     assert {round(effect.iso_noise, 6) for effect in drawn} == {round(0.1 * i, 6) for i in range(11)}
@@ -76,6 +76,6 @@ def test_probability_zero_and_one(probability: float) -> None:
     rng = np.random.default_rng(0)
     params = ScreenParams(probability=probability)
     for _ in range(50):
-        effects = draw_effects(params, rng)
+        effects = sample_effects(params, rng)
         assert (effects == ScreenEffects()) == (probability == 0)
         assert (effects.brightness > 0) == (effects.iso_noise > 0) == (probability == 1)

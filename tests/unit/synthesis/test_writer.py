@@ -3,7 +3,6 @@ from __future__ import annotations
 import csv
 import errno
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -45,11 +44,18 @@ def rows(root: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def start(tmp_path: Path, params: SynLCDParams, out: Path, workers: int) -> subprocess.Popen[bytes]:
+def start(tmp_path: Path, material: SynLCDParams) -> subprocess.Popen[bytes]:
+    """Two processes that write a large dataset, after their first samples are noted in the journal."""
+    params = material.model_copy(update={"defective_per_pattern": 20000})
     (tmp_path / "write.py").write_text(WRITE)
     (tmp_path / "params.json").write_text(params.model_dump_json())
-    command = [sys.executable, "write.py", "params.json", str(out), str(workers)]
-    return subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, start_new_session=True)
+    command = [sys.executable, "write.py", "params.json", str(tmp_path / "out"), "2"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, start_new_session=True)
+    deadline = time.monotonic() + 40
+    journal = ".out.partial-*/journal.jsonl"
+    while not any(path.stat().st_size for path in tmp_path.glob(journal)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return process
 
 
 def test_a_dataset_follows_the_data_contract(material: SynLCDParams, tmp_path: Path) -> None:
@@ -67,10 +73,10 @@ def test_a_dataset_follows_the_data_contract(material: SynLCDParams, tmp_path: P
     ]
     assert [row["sample_id"] for row in table] == expected
     assert {row["group"]: row["split"] for row in table} == {"01": "train", "02": "val", "03": "test"}
-    drawing = SynLCDGenerator(load_patterns(material.patterns, material.size, ["01", "02", "03"]), material)
+    generator = SynLCDGenerator(load_patterns(material.patterns, material.size, ["01", "02", "03"]), material)
     for row in table:
         mask = read_mask(out / row["mask"], 2)
-        sample = drawing.sample(row["group"], int(row["sample_id"][-4:]), row["has_defect"] == "True")
+        sample = generator.sample(row["group"], int(row["sample_id"][-4:]), row["has_defect"] == "True")
         assert (mask == sample.mask).all() and (read_image(out / row["image"]) == sample.image).all()
         assert (read_image(out / row["reference"]) == sample.reference).all()
         assert [int(row["n_line"]), int(row["n_abpt"])] == [int((mask == c).sum()) for c in (1, 2)]
@@ -94,45 +100,11 @@ def test_bytes_do_not_depend_on_the_number_of_workers(
     assert tree(one) == tree(three)
 
 
-def test_killed_at_random_moments_and_run_again_it_ends_the_same(
-    material: SynLCDParams, tmp_path: Path
-) -> None:
-    params = material.model_copy(update={"defective_per_pattern": 80, "clean_per_pattern": 40})
-    whole = tree(write_synlcd(params, tmp_path / "whole"))
-    out = tmp_path / "out"
-    chance = random.Random(4)
-    kept = []
-    for _ in range(3):
-        process = start(tmp_path, params, out, 1)
-        staged = len(list(tmp_path.glob(".out.partial-*/images/*.png")))
-        deadline = time.monotonic() + 30
-        # Killed a random moment after it has started to add samples.
-        while process.poll() is None and time.monotonic() < deadline:
-            if len(list(tmp_path.glob(".out.partial-*/images/*.png"))) > staged:
-                break
-            time.sleep(0.01)
-        time.sleep(chance.random() * 0.3)
-        process.kill()
-        process.wait()
-        kept.append(len(list(tmp_path.glob(".out.partial-*/images/*.png"))))
-        assert not out.exists() or tree(out) == whole
-    assert 0 < kept[0] <= 360
-    write_synlcd(params, out)
-    assert tree(out) == whole
-    assert [path.name for path in tmp_path.glob(".*")] == [], "nothing hidden is left beside the dataset"
-
-
 def test_processes_end_when_their_parent_is_killed(material: SynLCDParams, tmp_path: Path) -> None:
-    params = material.model_copy(update={"defective_per_pattern": 20000})
-    process = start(tmp_path, params, tmp_path / "out", 2)
-    deadline = time.monotonic() + 40
-    while not list(tmp_path.glob(".out.partial-*/images/*.png")) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    process = start(tmp_path, material)
     process.kill()
     process.wait()
-    while members(process.pid) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert members(process.pid) == []
+    assert ended(process.pid)
 
 
 def ended(session: int) -> bool:
@@ -156,28 +128,19 @@ def members(session: int) -> list[int]:
     return found
 
 
-def test_a_killed_drawing_process_is_explained(material: SynLCDParams, tmp_path: Path) -> None:
-    params = material.model_copy(update={"defective_per_pattern": 20000})
-    process = start(tmp_path, params, tmp_path / "out", 2)
-    deadline = time.monotonic() + 40
-    while not list(tmp_path.glob(".out.partial-*/images/*.png")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    drawing = [
+def test_a_killed_worker_is_explained(material: SynLCDParams, tmp_path: Path) -> None:
+    process = start(tmp_path, material)
+    workers = [
         pid for pid in members(process.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
     ]
-    os.kill(drawing[0], signal.SIGKILL)
+    os.kill(workers[0], signal.SIGKILL)
     _, errors = process.communicate(timeout=30)
     assert "PreparationError: a worker process ended unexpectedly" in errors.decode()
     assert ended(process.pid) and list(tmp_path.glob(".out.partial-*/images/*.png"))
 
 
 def test_interrupt_keeps_finished_samples(material: SynLCDParams, tmp_path: Path) -> None:
-    params = material.model_copy(update={"defective_per_pattern": 20000})
-    process = start(tmp_path, params, tmp_path / "out", 2)
-    deadline = time.monotonic() + 40
-    journal = ".out.partial-*/journal.jsonl"
-    while not any(path.stat().st_size for path in tmp_path.glob(journal)) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    process = start(tmp_path, material)
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode != 0 and errors.decode().rstrip().endswith("KeyboardInterrupt")
@@ -187,7 +150,7 @@ def test_interrupt_keeps_finished_samples(material: SynLCDParams, tmp_path: Path
     assert not (tmp_path / "out").exists() and ended(process.pid)
 
 
-def test_broken_samples_of_an_earlier_run_are_drawn_again(
+def test_broken_samples_of_an_earlier_run_are_generated_again(
     material: SynLCDParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = tree(write_synlcd(material, tmp_path / "whole"))

@@ -146,7 +146,7 @@ class TestSplits:
         text = refused(product, split_list=str(listed))
         assert (
             "no split to the labelled photographs images/p00.png" in text
-            and "not there: images/gone.png" in text
+            and "do not exist: images/gone.png" in text
         )
         product.text("images.csv", "image,split\np00.png,train\n")
         assert "give splits; remove one of them" in refused(product, split_list=str(listed))

@@ -65,7 +65,7 @@ class TestMasks:
 
     def test_numbers_of_another_class_in_a_folder_are_refused(self, tmp_path: Path) -> None:
         text = refused(product(tmp_path, {"masks/dent/p0.png": ONE}))
-        assert "holds the numbers [1] but lies in the folder of class 2" in text
+        assert "holds the numbers [1] but is in the folder of class 2" in text
 
     def test_masks_that_lie_like_photographs_in_folders_called_like_classes(self, tmp_path: Path) -> None:
         made = small(tmp_path / "board", 2)
@@ -162,7 +162,7 @@ class TestMissing:
         masks = masks_of(made, tmp_path / "out")
         assert masks["u"] is None and np.array_equal(masks["good-g"], EMPTY)
         made.picture("masks/good/g.png", ONE)
-        assert "g.png lies in a folder 'good'" in refused(made)
+        assert "g.png is in a folder 'good'" in refused(made)
         (made.root / "masks/good/g.png").unlink()
         made.yaml(missing_mask="clean")
         assert "gives no split to the labelled photographs images/u.png" in refused(made)

@@ -50,7 +50,15 @@ class Stripes:
             output.record("defects", sample_id=name, area=pixels["n_stripe"])
 
 
-def plan(count: int = 8, broken: dict[str, str] | None = None, chunk: int = 1) -> Plan:
+class SlowStripes(Stripes):
+    """The same, slow enough to be killed in the middle."""
+
+    def render(self, unit: Unit, output: Output) -> None:
+        time.sleep(0.01)
+        super().render(unit, output)
+
+
+def plan(count: int = 8, broken: dict[str, str] | None = None, chunk: int = 1, slow: bool = False) -> Plan:
     units = [Unit(f"u{i:04d}", (broken or {}).get(f"u{i:04d}", i % 256)) for i in range(count)]
     return Plan(
         preparer="toy",
@@ -58,7 +66,7 @@ def plan(count: int = 8, broken: dict[str, str] | None = None, chunk: int = 1) -
         classes=("stripe",),
         palette=((255, 0, 0),),
         units=tuple(units),
-        renderer=Stripes(),
+        renderer=SlowStripes() if slow else Stripes(),
         description={"params": {"count": count}},
         chunk=chunk,
         summarise=lambda rows, records: {"notes": [f"{len(rows)} rows, {len(records['defects'])} defects"]},
@@ -156,7 +164,9 @@ def test_another_preparers_dataset_is_not_replaced(tmp_path: Path) -> None:
 
 
 WRITE = "import sys; from tests.unit.writing.test_dataset import plan; from cadnet.writing.dataset import *\n"
-WRITE += "if __name__ == '__main__': write_dataset(plan(1500), sys.argv[1], workers=int(sys.argv[2]))\n"
+WRITE += (
+    "if __name__ == '__main__': write_dataset(plan(200, slow=True), sys.argv[1], workers=int(sys.argv[2]))\n"
+)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -172,6 +182,6 @@ def test_killed_and_run_again_it_ends_the_same(tmp_path: Path, workers: int) -> 
     process.wait()
     assert not (tmp_path / "out").exists()
     kept = len(list(tmp_path.glob(".out.partial-*/images/*.png")))
-    assert 50 <= kept < 3000
-    whole = write_dataset(plan(1500), tmp_path / "whole")
-    assert tree(write_dataset(plan(1500), tmp_path / "out")) == tree(whole)
+    assert 50 <= kept < 400
+    whole = write_dataset(plan(200), tmp_path / "whole")
+    assert tree(write_dataset(plan(200), tmp_path / "out")) == tree(whole)

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from pipelines.profile import compose, load_profile
-from tests.architecture.imports import ROOT
+from tests.architecture.test_sources import ROOT
 
 PROFILES = sorted((ROOT / "params").glob("*.yaml"))
 LOCK = (ROOT / "requirements.lock").read_text("utf-8")

@@ -178,7 +178,7 @@ PLANTED = {
     "prefect": ("pipelines.trials", "from prefect import flow"),
     "mlflow": ("pipelines.trials", "import mlflow.pytorch"),
     "great-expectations": ("pipelines.stages.train", "import great_expectations as gx"),
-    "dvc": ("pipelines.flows.grid", "import dvc.api"),
+    "dvc": ("pipelines.stages.prepare", "import dvc.api"),
     "pickle": ("cadnet.tracking.store", "def f():\n    import pickle"),
 }
 """A violation of each contract: the module it is planted in, and its source."""

@@ -33,7 +33,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, preloaded: Path) -> Finis
     """Only to be read; tests that change something take ``copied``."""
     project = fresh_copy(tmp_path_factory.mktemp("finished") / "project", preloaded)
     pulled = project.run("dvc", "pull", "data/synlcd")
-    return Finished(project, pulled, project.run("dvc", "repro"))
+    return Finished(project, pulled, project.run("dvc", "repro", timeout=900))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.fakes import write_fake_dataset
 from tests.integration import semi_fake
 from tests.integration.children import Child, assert_same_tensors
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("training")]
 
 ROOT = Path(__file__).parents[2]
 EPOCHS = 3

@@ -1,4 +1,4 @@
-"""Where each trial's files lie and how the tracking store calls it."""
+"""Paths of each trial's files, and its names in the graph and in the tracking store."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_cross_test_shares_the_training_but_no_file_of_the_evaluation() -> Non
     assert str(cross) == "line-on-abpt/cadnet/s1"
 
 
-def test_each_share_of_labels_has_files_of_its_own() -> None:
+def test_each_fraction_of_labels_has_files_of_its_own() -> None:
     trial = TrialName("line", "cadnet", 1, fraction=0.05)
     assert trial.model == Path("models/line/cadnet/label0.05/s1")
     assert trial.history == Path("reports/history/line/cadnet/label0.05/s1.csv")
@@ -63,9 +63,9 @@ def test_each_share_of_labels_has_files_of_its_own() -> None:
 def test_the_few_label_grid(few: ProjectParams) -> None:
     found = semi_trials(few)
     assert [str(trial) for trial in found] == [
-        f"synlcd-line/{method}/label{share}/s0"
+        f"synlcd-line/{method}/label{fraction}/s0"
         for method in ("cadnet", "segformer")
-        for share in ("0", "0.05", "0.1", "0.15")
+        for fraction in ("0", "0.05", "0.1", "0.15")
     ]
     assert [training_stage(trial, few) for trial in found[:3]] == [
         "pretrain@cadnet-0", "finetune@cadnet-0.05-0", "finetune@cadnet-0.1-0",

@@ -10,7 +10,7 @@ DATASET ?=
 ACCEPT ?=
 FILE ?=
 PORT ?=
-# Tests that share a run project stay in one process; the others fill the cores.
+# Tests that share a run project stay in one process (xdist_group); the others fill the cores.
 PARALLEL := -n auto --dist loadgroup
 
 # The interpreter of the environment first, so that DVC's stages use it; nothing calls home.
@@ -22,7 +22,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export GX_ANALYTICS_ENABLED := false
 export PREFECT_HOME := $(CURDIR)/.prefect
 
-.PHONY: help setup fetch-data repro test check coverage bench profile ui serve-flows lock clean
+.PHONY: help setup fetch-data repro test check lint coverage bench profile ui serve-flows lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -47,14 +47,17 @@ repro: setup ## all that has changed: data, training, evaluation, report (PROFIL
 	python -m pipelines.flows.experiment
 	@echo "report: reports/index.html    runs: make ui"
 
-test: setup ## lint, types and the whole test suite
+test: lint ## lint, types, import contracts and the whole test suite
+	pytest $(PARALLEL)
+
+check: lint ## lint, types, import contracts and the fast tests
+	pytest $(PARALLEL) -m "not slow"
+
+lint: setup
 	ruff check .
 	ruff format --check .
 	mypy
-	pytest $(PARALLEL)
-
-check: setup ## lint and types only
-	ruff check . && ruff format --check . && mypy
+	lint-imports --no-logo
 
 coverage: setup ## test suite with coverage of cadnet/
 	pytest $(PARALLEL) --cov --cov-report=term-missing:skip-covered --cov-fail-under=90

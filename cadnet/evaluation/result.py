@@ -52,16 +52,17 @@ class EvaluationResult:
     def scalars(self) -> dict[str, float]:
         """Return the defined headline numbers under flat names, for a tracker or ``dvc metrics``.
 
-        Names: ``miou, macc, mprecision, mfscore`` (pooled, defect classes), ``miou_per_image``,
+        Names: each number of :class:`SegmentationMetrics` by its field's, that is
+        ``miou, macc, mprecision, mfscore`` (pooled, defect classes), ``miou_per_image``,
         ``mfscore_per_image``, ``miou_per_present_image``, ``mfscore_per_present_image``, ``iou_background``,
         ``pixel_accuracy``, ``iou_defect, acc_defect, precision_defect, fscore_defect`` (all classes as one),
         ``escape``, ``overkill`` and per class ``iou_<class>, acc_<class>, precision_<class>, fscore_<class>,
         ap_<class>``.
         """
         metrics = self.metrics
-        names = ["miou", "macc", "mprecision", "mfscore", "iou_background", "pixel_accuracy"]
-        names += [f"{m}_per_{i}" for m in ("miou", "mfscore") for i in ("image", "present_image")]
-        values: dict[str, float | None] = {name: getattr(metrics, name) for name in names}
+        values: dict[str, float | None] = {
+            name: value for name, value in vars(metrics).items() if value is None or isinstance(value, float)
+        }
         values |= {"escape": self.image_level.escape, "overkill": self.image_level.overkill}
         for name, one in zip(("defect", *self.class_names), (metrics.defect, *metrics.classes), strict=True):
             for key in ("iou", "acc", "precision", "fscore"):

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from pipelines.profile import compose, load_profile
-from tests.architecture.imports import ROOT
+from tests.architecture.test_sources import ROOT
 
 PROFILES = sorted((ROOT / "params").glob("*.yaml"))
 LOCK = (ROOT / "requirements.lock").read_text("utf-8")
@@ -79,32 +79,55 @@ class TestLock:
         assert names - {name.lower().replace("_", "-") for name in PINS} == set()
 
 
-class TestReadme:
-    TEXT = (ROOT / "README.md").read_text("utf-8")
+class TestDocuments:
+    MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
+    PAGES: ClassVar = [
+        "README.md", "CONTRIBUTING.md", "AGENTS.md", "CHANGELOG.md", "SECURITY.md",
+        *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))),
+    ]  # fmt: skip
 
-    def test_first_code_block_is_two_commands(self) -> None:
-        block = re.search(r"```\w*\n(.*?)```", self.TEXT, re.DOTALL)
+    def test_first_code_block_of_the_readme_is_two_commands(self) -> None:
+        block = re.search(r"```\w*\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
         assert block is not None
         assert [line.split("#")[0].strip() for line in block[1].splitlines()] == ["make repro", "make test"]
 
-    def test_every_make_target_it_names_exists(self) -> None:
-        targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
-        assert set(re.findall(r"`make ([a-z-]+)", self.TEXT)) <= targets
-
-    @pytest.mark.parametrize(
-        "name", ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
-    )
-    def test_files_it_links_to_exist(self, name: str) -> None:
-        page = ROOT / name
-        links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text("utf-8"))
-        made = ("docs/picture.png", "reports/")
-        missing = [link for link in links if not (page.parent / link).exists() and not link.startswith(made)]
-        assert missing == []
-
-    @pytest.mark.parametrize("name", ["README.md", "docs/architecture.md", "CHANGELOG.md", "SECURITY.md"])
-    def test_no_absolute_paths(self, name: str) -> None:
+    @pytest.mark.parametrize("name", PAGES)
+    def test_what_a_page_names_exists(self, name: str) -> None:
         text = (ROOT / name).read_text("utf-8")
+        targets = set(re.findall(r"^([a-z-]+):.*##", self.MAKEFILE, re.MULTILINE))
+        assert set(re.findall(r"(?:`|^)make ([a-z-]+)", text, re.MULTILINE)) <= targets
+        links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
+        made = ("docs/picture.png", "reports/")
+        folder = (ROOT / name).parent
+        assert [link for link in links if not (folder / link).exists() and not link.startswith(made)] == []
         assert re.findall(r"(?<![\w.:/])/(?:work|home|root|tmp|Users)\b", text) == []
+
+    @pytest.mark.parametrize("name", ["CONTRIBUTING.md", "AGENTS.md"])
+    def test_files_that_the_recipes_name_exist(self, name: str) -> None:
+        named = set(
+            re.findall(
+                r"`((?:cadnet|pipelines|tests|params|docs)/[\w./-]*)`", (ROOT / name).read_text("utf-8")
+            )
+        )
+        assert len(named) > 3
+        assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+class TestContinuousIntegration:
+    def test_runs_the_two_commands_on_the_declared_versions(self) -> None:
+        (job,) = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text("utf-8"))["jobs"].values()
+        commands = [step["run"] for step in job["steps"] if "run" in step]
+        assert commands[-2:] == ["make test", "make repro PROFILE=ci"]
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+        declared = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
+        assert job["strategy"]["matrix"]["python"] == declared
+
+    def test_hooks_run_what_make_check_runs(self) -> None:
+        (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))["repos"]
+        assert repository["repo"] == "local"
+        hooks = {Path(hook["entry"].split()[0]).name for hook in repository["hooks"]}
+        assert all(re.search(rf"^\t{tool}\b", TestDocuments.MAKEFILE, re.MULTILINE) for tool in hooks)
+        assert hooks == {"ruff", "mypy", "lint-imports"}
 
 
 class TestPipeline:
@@ -118,18 +141,7 @@ class TestPipeline:
         module, _, grid = stage.partition("-")
         assert grid in ("", "ablation", "cross", "pretrained", "finetuned")
         assert (ROOT / "pipelines" / "stages" / f"{module}.py").is_file()
-        definition = self.STAGES[stage]
-        assert definition["cmd"].strip().startswith(f"python -m pipelines.stages.{module}")
-        assert f"pipelines/stages/{module}.py" in definition["deps"]
-
-    def test_code_that_stages_depend_on_exists(self) -> None:
-        code = {
-            dep
-            for stage in self.STAGES.values()
-            for dep in stage["deps"]
-            if dep.startswith(("cadnet/", "pipelines/", "splits/"))
-        }
-        assert [name for name in sorted(code) if not (ROOT / name).exists()] == []
+        assert self.STAGES[stage]["cmd"].strip().startswith(f"python -m pipelines.stages.{module}")
 
     def test_nothing_is_written_under_data(self) -> None:
         for stage in self.STAGES.values():
@@ -137,8 +149,8 @@ class TestPipeline:
                 path = output if isinstance(output, str) else next(iter(output))
                 assert not path.startswith("data/"), "DVC refuses outputs inside data.dvc"
 
-    def test_one_file_per_cell(self) -> None:
-        # A key of a matrix that is missing in a path would let two cells write the same file.
+    def test_one_file_per_trial(self) -> None:
+        # A key of a matrix that is missing in a path would let two trials write the same file.
         for name, stage in self.STAGES.items():
             outs = [*stage.get("outs", []), *stage.get("metrics", []), *stage.get("plots", [])]
             for output in outs:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.integration.preloaded import preloaded_python
 from tests.integration.project import Project, copy_of, fresh_copy
 
 
@@ -21,14 +22,21 @@ class Finished:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+def preloaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for PATH with a ``python`` that starts stages faster, but not to be stopped or killed."""
+    with preloaded_python(tmp_path_factory.mktemp("preloaded")) as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, preloaded: Path) -> Finished:
     """Only to be read; tests that change something take ``copied``."""
-    project = fresh_copy(tmp_path_factory.mktemp("finished") / "project")
+    project = fresh_copy(tmp_path_factory.mktemp("finished") / "project", preloaded)
     pulled = project.run("dvc", "pull", "data/synlcd")
-    return Finished(project, pulled, project.run("dvc", "repro"))
+    return Finished(project, pulled, project.run("dvc", "repro", timeout=900))
 
 
 @pytest.fixture
 def copied(finished: Finished, tmp_path: Path) -> Callable[[bool], Project]:
-    """Make a copy of the finished project; the argument says whether MLflow is used in it."""
+    """Make a copy of the finished project, run by the real ``python``; the argument switches MLflow on."""
     return lambda tracking: copy_of(finished.project, tmp_path / "copy", tracking)

@@ -1,4 +1,4 @@
-"""A copy of the project that tests run as a user does."""
+"""A copy of the project in which tests run commands as a user does."""
 
 from __future__ import annotations
 
@@ -42,17 +42,19 @@ CLOSED = "http://127.0.0.1:9"
 class Project:
     """A project folder and the commands a user would type in it."""
 
-    def __init__(self, root: Path, tracking: bool = True) -> None:
+    def __init__(self, root: Path, tracking: bool = True, python: Path | None = None) -> None:
         self.root = root
         self.tracking = tracking
+        self.python = python or Path(sys.executable).parent
+        """Folder of the ``python`` that runs the stages."""
 
     def environment(self) -> dict[str, str]:
-        """Of a user without network; one thread, because only then sums come out the same."""
+        """The environment of a user without network; one thread, because only then sums come out the same."""
         dropped = ("MLFLOW_", "PREFECT_", "CADNET_", "DVC_")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
         proxies = {f"{kind}_proxy": CLOSED for kind in ("http", "https", "HTTP", "HTTPS")}
         return kept | proxies | {
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "PATH": os.pathsep.join([str(self.python), str(Path(sys.executable).parent), os.environ["PATH"]]),
             "no_proxy": "127.0.0.1,localhost",
             "DVC_NO_ANALYTICS": "1",
             "DVC_SITE_CACHE_DIR": str(self.root / ".dvc" / "tmp" / "site"),
@@ -176,7 +178,7 @@ def tiny_params(params: dict[str, Any]) -> dict[str, Any]:
     return params
 
 
-def fresh_copy(target: Path) -> Project:
+def fresh_copy(target: Path, python: Path | None = None) -> Project:
     """What a clone of the work tree would hold, committed, with tiny parameters."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -189,7 +191,7 @@ def fresh_copy(target: Path) -> Project:
             shutil.copy2(ROOT / name, target / name)
     params = tiny_params(yaml.safe_load(compose("ci", ROOT / "params")))
     (target / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), "utf-8")
-    project = Project(target)
+    project = Project(target, python=python)
     project.run("git", "init", "--quiet")
     project.run("git", "add", "--all")
     identity = ("-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false")
@@ -197,7 +199,7 @@ def fresh_copy(target: Path) -> Project:
     return project
 
 
-def copy_of(project: Project, target: Path, tracking: bool = True) -> Project:
-    """The project with all its results in another place."""
+def copy_of(project: Project, target: Path, tracking: bool = True, python: Path | None = None) -> Project:
+    """The project with all its results in another folder, by default run by the real ``python``."""
     shutil.copytree(project.root, target, symlinks=True)
-    return Project(target, tracking)
+    return Project(target, tracking, python)

@@ -1,4 +1,4 @@
-"""Child process of the few-label tests: pre-train and fine-tune small methods on fake datasets."""
+"""Few-label jobs of small methods on fake datasets; as a command, fine-tuning in several processes."""
 
 from __future__ import annotations
 
@@ -69,5 +69,4 @@ if __name__ == "__main__":
     folder, start, work, kind = *map(Path, sys.argv[1:4]), sys.argv[4]
     epochs, devices = map(int, sys.argv[5:7])
     torch.set_num_threads(1)
-    result = fit(finetuning(folder, kind, start, epochs, devices), work, work.parent / "cache")
-    print(f"RESULT {result.resumed_epochs} {len(result.history)}")
+    fit(finetuning(folder, kind, start, epochs, devices), work, work.parent / "cache")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from dvc.repo import Repo
 
 from cadnet.files import file_digest
 from cadnet.tracking.trials import TAG_FINGERPRINT
@@ -58,14 +59,16 @@ EDITS: list[tuple[str, Any, set[str], set[str]]] = [
 
 
 def test_a_changed_param_makes_stale_only_what_depends_on_it(
-    finished: Finished, copied: Callable[[bool], Project]
+    copied: Callable[[bool], Project], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = copied(False)
     needs = project.dependencies()
     original = (project.root / "params.yaml").read_bytes()
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", project.environment()["DVC_SITE_CACHE_DIR"])
     for key, value, stale, following in EDITS:
         project.set_param(key, value)
-        status = json.loads(project.run("dvc", "status", "--json"))
+        with Repo(str(project.root)) as repo:
+            status = repo.status()
         assert set(status) == stale, key
         assert all("params.yaml" in change["changed deps"] for (change,) in status.values()), key
         assert downstream(stale, needs) == following, key
@@ -82,7 +85,7 @@ def downstream(stages: set[str], needs: dict[str, set[str]]) -> set[str]:
 
 
 def test_a_stopped_then_killed_training_goes_on_to_the_same_weights(
-    finished: Finished, copied: Callable[[bool], Project]
+    copied: Callable[[bool], Project], preloaded: Path
 ) -> None:
     project = copied(True)
     wanted = file_digest(project.root / WEIGHTS)
@@ -107,6 +110,7 @@ def test_a_stopped_then_killed_training_goes_on_to_the_same_weights(
     assert not (project.root / WEIGHTS).exists()
     assert project.trial_runs("cadnet")[0].status == "RUNNING", "a killed process cannot say so itself"
 
+    project.python = preloaded
     output = project.run("dvc", "repro")
     assert "epoch 2/4" not in output, "the second epoch ran twice"
     assert "epoch 4/4" in output
@@ -121,8 +125,9 @@ def test_a_stopped_then_killed_training_goes_on_to_the_same_weights(
     assert project.run("dvc", "status").strip() == "Data and pipelines are up to date."
 
 
-def test_a_mistake_costs_nothing_once_it_is_mended(copied: Callable[[bool], Project]) -> None:
+def test_a_mistake_costs_nothing_once_it_is_fixed(copied: Callable[[bool], Project], preloaded: Path) -> None:
     project = copied(False)
+    project.python = preloaded
     metrics = "reports/metrics/synlcd/cadnet/s0.json"
     wanted = file_digest(project.root / metrics)
     right, lock = ((project.root / name).read_bytes() for name in ("params.yaml", "dvc.lock"))

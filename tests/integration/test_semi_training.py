@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -17,6 +15,9 @@ from safetensors.torch import load_file
 from cadnet.training.fit import STATE_FILE, fit
 from tests.fakes import write_fake_dataset
 from tests.integration import semi_fake
+from tests.integration.children import Child, assert_same_tensors
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("training")]
 
 ROOT = Path(__file__).parents[2]
 EPOCHS = 3
@@ -62,10 +63,7 @@ def test_a_stopped_fine_tuning_goes_on_to_the_same_bits(kind: str, folder: Path,
         fit(job, tmp_path / "stopped", folder / "cache", on_epoch=stop)
     resumed = fit(job, tmp_path / "stopped", folder / "cache")
     assert resumed.resumed_epochs == 1
-    for name in (STATE_FILE, WEIGHTS):
-        one, other = (load_file(tmp_path / work / name) for work in ("straight", "stopped"))
-        assert one.keys() == other.keys()
-        assert all(torch.equal(value, other[key]) for key, value in one.items())
+    assert_same_tensors(tmp_path / "straight", tmp_path / "stopped", STATE_FILE, WEIGHTS)
     first = straight.history[0]
     assert {"pseudo_precision", "pseudo_recall", "disagreement", "val_iou_defect"} <= first.keys()
     assert (tmp_path / "stopped/second" / WEIGHTS).is_file() == (kind == "cps")
@@ -102,41 +100,28 @@ def test_every_method_trains_in_bfloat16(kind: str, folder: Path, tmp_path: Path
 
 @pytest.mark.parametrize("kind", ["uamt", "uaps"])
 def test_two_processes_share_both_streams(kind: str, folder: Path, tmp_path: Path) -> None:
-    start = pretrained(folder, kind)
-    process = begin(folder / "line", start, tmp_path / "both", kind, EPOCHS, 2)
-    output, _ = process.communicate(timeout=240)
-    assert process.returncode == 0 and f"RESULT 0 {EPOCHS}" in output, output
-    assert "pseudo_recall=" in output and (tmp_path / "both" / WEIGHTS).is_file()
-
-
-def begin(
-    dataset: Path, start: Path, work: Path, kind: str, epochs: int, devices: int
-) -> subprocess.Popen[str]:
-    arguments = [dataset, start, work, kind, epochs, devices]
-    return subprocess.Popen(
+    arguments = [folder / "line", pretrained(folder, kind), tmp_path / "both", kind, 1, 2]
+    child = subprocess.run(
         [sys.executable, "-m", "tests.integration.semi_fake", *map(str, arguments)],
         cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
         text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
+        timeout=240,
     )
+    assert child.returncode == 0, child.stderr
+    assert "epoch 1/1 " in child.stdout and "pseudo_recall=" in child.stdout
+    assert (tmp_path / "both" / WEIGHTS).is_file()
 
 
 def test_killed_at_any_moment_it_ends_with_the_same_bits(folder: Path, tmp_path: Path) -> None:
-    start = pretrained(folder, "cps")
-    job = semi_fake.finetuning(folder / "line", "cps", start, 6)
-    fit(job, tmp_path / "straight", folder / "cache")
-    arguments = (folder / "line", start, tmp_path / "killed", "cps", 6, 1)
-    process, limit = begin(*arguments), time.monotonic() + 120
+    arguments = (folder / "line", "cps", pretrained(folder, "cps"), 6)
+    fit(semi_fake.finetuning(*arguments), tmp_path / "straight", folder / "cache")
+    child = Child(semi_fake.finetuning, arguments, tmp_path / "killed")
+    assert child.rows.poll(240)
     while not (tmp_path / "killed" / STATE_FILE).is_file():
-        assert process.poll() is None and time.monotonic() < limit
+        assert child.process.is_alive()
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    output, _ = begin(*arguments).communicate(timeout=240)
-    assert "RESULT 0" not in output and output.rstrip().endswith(" 6"), output
-    for name in (WEIGHTS, f"second/{WEIGHTS}"):
-        one, other = (load_file(tmp_path / work / name) for work in ("straight", "killed"))
-        assert all(torch.equal(value, other[key]) for key, value in one.items())
+    child.kill()
+    resumed, _ = Child(semi_fake.finetuning, arguments, tmp_path / "killed").finish()
+    assert resumed >= 1
+    assert_same_tensors(tmp_path / "straight", tmp_path / "killed", WEIGHTS, f"second/{WEIGHTS}")

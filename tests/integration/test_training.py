@@ -1,15 +1,14 @@
-import json
-import os
+"""Training as a process: it learns, is killed and goes on to the same bits, and runs in two processes."""
+
+from __future__ import annotations
+
 import random
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import load_file
 
 from cadnet.datasets.cache import decode_split
 from cadnet.datasets.device import DevicePairs, EvalBatches
@@ -19,6 +18,9 @@ from cadnet.evaluation.metrics import segmentation_metrics
 from cadnet.models.weights import load_model
 from tests.fakes import write_fake_dataset
 from tests.integration import train_fake
+from tests.integration.children import Child, assert_same_tensors
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("training")]
 
 ROOT = Path(__file__).parents[2]
 EPOCHS = 4
@@ -32,28 +34,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def uninterrupted(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     work = tmp_path_factory.mktemp("straight") / "work"
-    finished = start(dataset, work)
-    output, _ = finished.communicate(timeout=240)
-    assert finished.returncode == 0, output
+    assert Child(train_fake.job, (dataset, EPOCHS), work).finish() == (0, list(range(1, EPOCHS + 1)))
     return work
-
-
-def start(dataset: Path, work: Path, devices: int = 1, epochs: int = EPOCHS) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.integration.train_fake", str(dataset), str(work), str(epochs)]
-    return subprocess.Popen(
-        [*command, str(devices)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-
-
-def outcome(output: str) -> dict[str, int]:
-    (line,) = [line for line in output.splitlines() if line.startswith("RESULT ")]
-    return json.loads(line.removeprefix("RESULT "))
 
 
 def test_loss_falls_and_the_best_weights_load(dataset: Path, tmp_path: Path) -> None:
@@ -69,43 +51,37 @@ def test_loss_falls_and_the_best_weights_load(dataset: Path, tmp_path: Path) -> 
     assert sum(p.numel() for p in model.parameters()) == 3_896_867
 
 
-@pytest.mark.slow
 def test_kill_9_at_random_moments_changes_nothing(dataset: Path, uninterrupted: Path, tmp_path: Path) -> None:
     work, moments = tmp_path / "work", random.Random(0)
     kills = 0
     while kills < 3:
-        child = start(dataset, work)
-        assert child.stdout is not None
-        for line in child.stdout:
-            if line.startswith("epoch "):
-                break
+        child = Child(train_fake.job, (dataset, EPOCHS), work)
+        assert child.rows.poll(240)
         time.sleep(moments.uniform(0, 0.8))
-        if child.poll() is not None:
+        if not child.process.is_alive():
             break
-        os.killpg(child.pid, signal.SIGKILL)
-        child.communicate()
+        child.kill()
         kills += 1
-    last = start(dataset, work)
-    output, _ = last.communicate(timeout=240)
-    assert last.returncode == 0, output
     assert kills >= 1
-    assert outcome(output)["resumed"] >= 1
-    assert outcome(output)["epochs"] == EPOCHS
-    for name in ("weights.safetensors", "state.safetensors"):
-        straight, resumed = load_file(uninterrupted / name), load_file(work / name)
-        assert straight.keys() == resumed.keys()
-        assert all(torch.equal(straight[key], resumed[key]) for key in straight), name
+    resumed, epochs = Child(train_fake.job, (dataset, EPOCHS), work).finish()
+    assert resumed >= 1 and epochs == list(range(resumed + 1, EPOCHS + 1))
+    assert_same_tensors(uninterrupted, work, "weights.safetensors", "state.safetensors")
 
 
-@pytest.mark.slow
 def test_two_processes_train_and_validate_together(dataset: Path, tmp_path: Path) -> None:
-    work = tmp_path / "work"
-    child = start(dataset, work, devices=2)
-    output, _ = child.communicate(timeout=280)
-    assert child.returncode == 0, output
-    rows = [line for line in output.splitlines() if line.startswith("epoch ")]
-    assert len(rows) == EPOCHS  # printed by the first process only
-    model, description = load_model(work)
+    command = [
+        sys.executable,
+        "-m",
+        "tests.integration.train_fake",
+        str(dataset),
+        str(tmp_path / "work"),
+        "2",
+    ]
+    child = subprocess.run([*command, "2"], cwd=ROOT, capture_output=True, text=True, timeout=280)
+    assert child.returncode == 0, child.stderr
+    # Printed by the first process only.
+    assert len([line for line in child.stdout.splitlines() if line.startswith("epoch ")]) == 2
+    model, description = load_model(tmp_path / "work")
     data = open_dataset(dataset)
     pairs = DevicePairs(decode_split(data, "val", tmp_path / "cache"))
     counts = evaluate(model, EvalBatches(pairs, 4), len(pairs), data.classes, "cpu", bins=0)

@@ -1,6 +1,5 @@
-"""Child process of the training tests: fit a small job on a fake dataset, saying when each epoch is done."""
+"""A small job on a fake dataset; as a command, training in several processes."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import torch
 
 from cadnet.config import MethodParams, Recipe, TrainParams
 from cadnet.datasets.manifest import open_dataset
-from cadnet.training.fit import FitResult, fit
+from cadnet.training.fit import fit
 from cadnet.training.job import Job
 
 METHOD = MethodParams(title="CADNet", model="cadnet", recipe="small", loss="ce+bcl", contrastive_weight=0.05)
@@ -22,12 +21,7 @@ def job(dataset: Path, epochs: int, devices: int = 1, method: MethodParams = MET
     return Job(open_dataset(dataset), method, train, seed=3)
 
 
-def run(dataset: Path, work: Path, epochs: int, devices: int = 1) -> FitResult:
-    torch.set_num_threads(1)
-    return fit(job(dataset, epochs, devices), work, work.parent / "cache")
-
-
 if __name__ == "__main__":
     folder, work, epochs, devices = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-    result = run(folder, work, epochs, devices)
-    print("RESULT " + json.dumps({"resumed": result.resumed_epochs, "epochs": len(result.history)}))
+    torch.set_num_threads(1)
+    fit(job(folder, epochs, devices), work, work.parent / "cache")

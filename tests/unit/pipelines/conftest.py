@@ -33,6 +33,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
+def tracked(project: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The project with a tracking store, which its stages use."""
+    shutil.copyfile(empty_database, project / "mlflow.db")
+    monkeypatch.setenv("CADNET_TRACKING", "on")
+    return project
+
+
+@pytest.fixture
 def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Run a stage that must fail; returns its one line on stderr."""
 

@@ -20,10 +20,13 @@ from cadnet.tracking.versions import CHALLENGER, CHAMPION, PREVIOUS
 from pipelines.stages import evaluate, gate, register, train
 from tests.fakes import CLASSES, write_fake_dataset
 
+pytestmark = pytest.mark.slow
+
 Edit = Callable[[str, object], None]
 Fails = Callable[..., str]
 
 TRIAL = ("--dataset", "synlcd", "--method", "cadnet", "--seed", "0")
+PRODUCT = ("--product", "screen")
 NAME = "cadnet-screen"
 LOOSE = {"behaviour": {"false_fraction": 1.0, "shift": 0}, "latency_ms": 100000.0, "slice_images": 1}
 
@@ -62,7 +65,7 @@ def run(monkeypatch: pytest.MonkeyPatch, main: Callable[[], None], *arguments: s
 def both(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """Register and gate; returns the decision."""
     for main in (register.main, gate.main):
-        run(monkeypatch, main, "--product", "screen")
+        run(monkeypatch, main, *PRODUCT)
     return dict(read_json(Path("reports/gate/screen/decision.json")))
 
 
@@ -73,12 +76,9 @@ def holders() -> tuple[int | None, ...]:
     return tuple(holder.number if holder else None for holder in found)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_only_a_better_network_becomes_champion(
-    products: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch
+    products: Path, tracked: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CADNET_TRACKING", "on")
     edit("products.screen.threshold", 0.99)
     untrained(products, "a" * 64)
     first = both(monkeypatch)
@@ -122,9 +122,8 @@ def test_only_a_better_network_becomes_champion(
 
 
 def test_a_promotion_that_was_cut_off_is_completed(
-    products: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch
+    products: Path, tracked: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CADNET_TRACKING", "on")
     edit("products.screen.threshold", 0.99)
     untrained(products, "a" * 64)
     alias = Registry._alias
@@ -140,7 +139,7 @@ def test_a_promotion_that_was_cut_off_is_completed(
     assert not Path("reports/gate/screen").exists()
     assert holders() == (None, 1, None)
     monkeypatch.setattr(Registry, "_alias", alias)
-    run(monkeypatch, gate.main, "--product", "screen")
+    run(monkeypatch, gate.main, *PRODUCT)
     assert holders() == (1, None, None)
     assert read_json(Path("reports/gate/screen/decision.json"))["passed"]
 
@@ -168,30 +167,27 @@ def test_without_a_registry_the_limits_alone_decide(
 
 class TestMistakes:
     def test_what_cannot_be_registered_is_named(self, products: Path, edit: Edit, fails: Fails) -> None:
-        asked = ("--product", "screen")
         assert fails(register.main, "--product", "board").endswith("no product 'board'; it has ['screen']")
         untrained(products, "a" * 64)
         edit("products.screen.metric", "val_iou_scratch")
         assert "synlcd/cadnet/s0 has no validation metric 'val_iou_scratch'; it has ['val_miou']" in fails(
-            register.main, *asked
+            register.main, *PRODUCT
         )
         edit("products.screen.metric", "val_miou")
         edit("products.screen.references", "clean")
-        assert "clean holds no images" in fails(register.main, *asked)
+        assert "clean holds no images" in fails(register.main, *PRODUCT)
         write_fake_dataset(products / "datasets/synlcd", per_group=7, seed=8)
-        assert "is of another state of 'synlcd'; run `make repro`" in fails(register.main, *asked)
+        assert "is of another state of 'synlcd'; run `make repro`" in fails(register.main, *PRODUCT)
 
     def test_the_acceptance_set_is_apart(
         self, products: Path, edit: Edit, fails: Fails, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         untrained(products, "a" * 64)
         edit("products.screen.threshold", 0.99)
-        run(monkeypatch, register.main, "--product", "screen")
+        run(monkeypatch, register.main, *PRODUCT)
         write_fake_dataset(products / "datasets/synlcd-acceptance")
-        error = fails(gate.main, "--product", "screen")
+        error = fails(gate.main, *PRODUCT)
         assert "4 images of the acceptance set 'fake' are in 'fake' too, for example images/03-" in error
         assert not Path("reports/gate/screen").exists()
         edit("products.screen.acceptance", "synlcd")
-        assert "acceptance is 'synlcd', which the product is trained on" in fails(
-            gate.main, "--product", "screen"
-        )
+        assert "acceptance is 'synlcd', which the product is trained on" in fails(gate.main, *PRODUCT)

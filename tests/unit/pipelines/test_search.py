@@ -33,6 +33,7 @@ def test_every_method_tries_every_candidate_of_its_recipe(tried: Path) -> None:
     assert [job.method.model for job in jobs] == list(names)
 
 
+@pytest.mark.slow
 def test_a_search_is_kept_and_resumed(tried: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     params = load_params(tried / "params.yaml")
     first = search(params, ["segformer"])

@@ -21,6 +21,8 @@ from pipelines.stages import evaluate, finetune, pretrain
 from pipelines.stages.few_labels import few_labels
 from tests.fakes import write_fake_dataset
 
+pytestmark = pytest.mark.slow
+
 Edit = Callable[[str, object], None]
 Fails = Callable[..., str]
 LIST = Path("labels.csv")
@@ -59,9 +61,8 @@ def run_all(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
 
 
 def test_the_protocol_from_pre_training_to_the_report(
-    semi: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    semi: Path, tracked: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delenv("CADNET_TRACKING")
     for method in ("uaps", "cadnet-few"):
         run_all(monkeypatch, method)
     capsys.readouterr()

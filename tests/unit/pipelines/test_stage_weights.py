@@ -1,4 +1,4 @@
-"""What evaluation asks of the weights it scores, and how its outputs are written."""
+"""Evaluation scores only weights of its own trial, and replaces its outputs."""
 
 from __future__ import annotations
 
@@ -40,29 +40,48 @@ def save(folder: Path, model: str = "cadnet", seed: int = 0, classes: tuple[str,
     )
 
 
-def test_weights_of_another_method_are_not_scored_as_this_one(project: Path, fails: Fails) -> None:
-    save(MODEL, "segformer")
-    message = fails(evaluate.main, *TRIAL)
-    assert message == (
-        f"error: {MODEL} holds weights of method 'segformer', not 'cadnet'; train the trial again: "
-        "dvc repro -f -s train@synlcd-cadnet-0"
-    )
-    assert not (project / "reports").exists()
+def save_undescribed() -> None:
+    save_weights(MODEL, build_model("cadnet", 2), name="cadnet", num_classes=2)
 
 
-def test_weights_of_another_seed_or_dataset_are_not_scored(project: Path, fails: Fails) -> None:
-    save(MODEL, seed=1)
-    assert "holds weights of seed 1, not 0; train the trial again" in fails(evaluate.main, *TRIAL)
+def save_truncated() -> None:
     save(MODEL)
-    write_fake_dataset(project / "datasets/synlcd", seed=5)
-    message = fails(evaluate.main, *TRIAL)
-    assert "holds weights of another state of dataset 'synlcd'; train the trial again" in message
+    (MODEL / "weights.safetensors").write_bytes((MODEL / "weights.safetensors").read_bytes()[:10_000])
+
+
+def save_of_other_data() -> None:
+    save(MODEL)
+    write_fake_dataset(Path("datasets/synlcd"), seed=5)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "test", "words"),
+    [
+        (lambda: None, [], (str(MODEL / "weights.safetensors"),)),
+        (save_truncated, [], (str(MODEL / "weights.safetensors"),)),
+        (save_undescribed, [], ("do not say which training they are of",)),
+        (lambda: save(MODEL, "segformer"), [], ("segformer", "dvc repro -f -s train@synlcd-cadnet-0")),
+        (lambda: save(MODEL, seed=1), [], ("seed 1, not 0",)),
+        (save_of_other_data, [], ("another state of dataset 'synlcd'",)),
+        (lambda: save(MODEL), ["--test", "other"], ("no dataset 'other'", "'synlcd'")),
+        (
+            lambda: save(MODEL, classes=("scratch", "dent")),
+            ["--test", "synlcd-line"],
+            ("['scratch', 'dent']", "['line', 'abpt']", "equal classes"),
+        ),
+    ],
+)
+def test_weights_that_do_not_belong_to_the_trial_are_not_scored(
+    prepare: Callable[[], None], test: list[str], words: tuple[str, ...], project: Path, fails: Fails
+) -> None:
+    write_fake_dataset(project / "datasets/synlcd-line", seed=5)
+    prepare()
+    message = fails(evaluate.main, *TRIAL, *test)
+    assert [word for word in words if word not in message] == []
     assert not (project / "reports").exists()
 
 
-def test_a_cross_test_scores_on_the_other_dataset(
-    project: Path, edit: Callable[[str, object], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cross_test_scores_on_the_other_dataset(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(MODEL)
     write_fake_dataset(project / "datasets/synlcd-line", seed=5)
     monkeypatch.setattr(sys, "argv", ["stage", *TRIAL, "--test", "synlcd-line"])
@@ -81,10 +100,9 @@ def test_a_cross_test_scores_on_the_other_dataset(
     assert cost["params_m"] > 3.8 and cost["latency_ms"] > 0 and cost["size"] == 32
 
 
-def test_a_cross_test_is_a_run_of_its_own(
-    project: Path, monkeypatch: pytest.MonkeyPatch, edit: Callable[[str, object], None]
-) -> None:
-    monkeypatch.delenv("CADNET_TRACKING")
+@pytest.mark.slow
+def test_a_cross_test_is_a_run_of_its_own(tracked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = tracked
     save(MODEL)
     write_fake_dataset(project / "datasets/synlcd-line", seed=5)
     for test in ([], ["--test", "synlcd-line"], ["--test", "synlcd-line"]):
@@ -99,37 +117,6 @@ def test_a_cross_test_is_a_run_of_its_own(
     metrics = read_json(project / "reports/metrics/synlcd-on-synlcd-line/cadnet/s0.json")
     assert cross.metrics["test_iou_defect"] == pytest.approx(metrics["iou_defect"], abs=1e-6)
     assert cross.params["loss"] == "ce+bcl" and cross.params["lr"] == "0.002"
-
-
-def test_a_cross_test_needs_equal_classes(project: Path, fails: Fails) -> None:
-    save(MODEL, classes=("scratch", "dent"))
-    write_fake_dataset(project / "datasets/synlcd-line", seed=5)
-    message = fails(evaluate.main, *TRIAL, "--test", "synlcd-line")
-    assert "knows the classes ['scratch', 'dent'], dataset 'synlcd-line' has ['line', 'abpt']" in message
-    assert "only datasets of equal classes can be cross-tested" in message
-    assert not (project / "reports").exists()
-
-
-def test_an_unknown_test_dataset_lists_the_known_ones(project: Path, fails: Fails) -> None:
-    save(MODEL)
-    assert "defines no dataset 'other'; it has ['synlcd'" in fails(evaluate.main, *TRIAL, "--test", "other")
-
-
-def test_weights_that_no_stage_trained_are_refused(project: Path, fails: Fails) -> None:
-    save_weights(MODEL, build_model("cadnet", 2), name="cadnet", num_classes=2)
-    assert "do not say which training they are of" in fails(evaluate.main, *TRIAL)
-
-
-def test_truncated_weights_are_named(project: Path, fails: Fails) -> None:
-    save(MODEL)
-    weights = MODEL / "weights.safetensors"
-    weights.write_bytes(weights.read_bytes()[:10_000])
-    assert str(weights) in fails(evaluate.main, *TRIAL)
-    assert not (project / "reports").exists()
-
-
-def test_missing_weights_are_named(project: Path, fails: Fails) -> None:
-    assert str(MODEL / "weights.safetensors") in fails(evaluate.main, *TRIAL)
 
 
 def test_outputs_are_replaced_and_never_written_through(

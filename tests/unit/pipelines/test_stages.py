@@ -1,4 +1,4 @@
-"""Stages on bad input: what the user is told, and that nothing half-made is left."""
+"""Stages on bad input: one message that names it, and nothing half-made is left."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_truncated_pattern_leaves_no_dataset(project: Path, fails: Fails) -> N
     assert not (project / "datasets/synlcd").exists()
 
 
-def test_a_missing_pattern_is_named_with_the_cure(project: Path, fails: Fails) -> None:
+def test_a_missing_pattern_is_named_with_the_fix(project: Path, fails: Fails) -> None:
     shutil.rmtree(project / "datasets")
     message = fails(prepare.main, "--dataset", "synlcd")
     assert "data/synlcd/patterns" in message
@@ -75,10 +75,8 @@ def test_a_missing_pattern_is_named_with_the_cure(project: Path, fails: Fails) -
     assert not (project / "datasets/synlcd").exists()
 
 
-def test_wrong_mask_values_fail_the_run_and_leave_no_model(
-    project: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("CADNET_TRACKING")
+def test_wrong_mask_values_fail_the_run_and_leave_no_model(tracked: Path, fails: Fails) -> None:
+    project = tracked
     mask = project / "datasets/synlcd/masks/01-000.png"
     write_png(mask, np.full((32, 32), 254, np.uint8))
     message = fails(train.main, *TRIAL)

@@ -1,8 +1,9 @@
-"""Where each trial's files lie and how the tracking store calls it."""
+"""Paths of each trial's files, and its names in the graph and in the tracking store."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,55 +36,32 @@ def few(params: ProjectParams) -> ProjectParams:
     )
 
 
-def test_a_cross_test_shares_the_training_but_no_file_of_the_evaluation() -> None:
-    own, cross = TrialName("line", "cadnet", 1), TrialName("line", "cadnet", 1, "abpt")
-    assert own.model == cross.model == Path("models/line/cadnet/s1")
-    assert own.history == cross.history == Path("reports/history/line/cadnet/s1.csv")
-    assert cross.evaluation == Path("reports/evaluation/line-on-abpt/cadnet/s1")
-    assert cross.metrics == Path("reports/metrics/line-on-abpt/cadnet/s1.json")
-    assert cross.curves == Path("reports/curves/line-on-abpt/cadnet/s1.csv")
-    assert own.evaluation == Path("reports/evaluation/line/cadnet/s1")
-    assert (own.test_dataset, cross.test_dataset) == ("line", "abpt")
-    assert str(cross) == "line-on-abpt/cadnet/s1"
+@pytest.mark.parametrize(
+    ("trial", "trained", "scored"),
+    [
+        (TrialName("line", "cadnet", 1), "line/cadnet/s1", "line/cadnet/s1"),
+        # A cross-test shares the training, but no file of the evaluation.
+        (TrialName("line", "cadnet", 1, "abpt"), "line/cadnet/s1", "line-on-abpt/cadnet/s1"),
+        (TrialName("line", "cadnet", 1, fraction=0.0), "line/cadnet/label0/s1", "line/cadnet/label0/s1"),
+        (
+            TrialName("line", "cadnet", 1, fraction=0.05),
+            "line/cadnet/label0.05/s1",
+            "line/cadnet/label0.05/s1",
+        ),
+        (TrialName("line", "cadnet", 1, fraction=1.0), "line/cadnet/label1.0/s1", "line/cadnet/label1.0/s1"),
+    ],
+)
+def test_files_of_a_trial(trial: TrialName, trained: str, scored: str) -> None:
+    assert trial.model == Path(f"models/{trained}")
+    assert trial.history == Path(f"reports/history/{trained}.csv")
+    assert trial.evaluation == Path(f"reports/evaluation/{scored}")
+    assert trial.metrics == Path(f"reports/metrics/{scored}.json")
+    assert trial.curves == Path(f"reports/curves/{scored}.csv")
+    assert str(trial) == scored
+    assert (trial.dataset, trial.test_dataset) == ("line", trial.test or "line")
 
 
-def test_each_share_of_labels_has_files_of_its_own() -> None:
-    trial = TrialName("line", "cadnet", 1, fraction=0.05)
-    assert trial.model == Path("models/line/cadnet/label0.05/s1")
-    assert trial.history == Path("reports/history/line/cadnet/label0.05/s1.csv")
-    assert trial.metrics == Path("reports/metrics/line/cadnet/label0.05/s1.json")
-    assert trial.curves == Path("reports/curves/line/cadnet/label0.05/s1.csv")
-    assert trial.evaluation == Path("reports/evaluation/line/cadnet/label0.05/s1")
-    assert str(trial) == "line/cadnet/label0.05/s1"
-    assert TrialName("line", "cadnet", 1, fraction=0.0).model == Path("models/line/cadnet/label0/s1")
-    assert TrialName("line", "cadnet", 1, fraction=1.0).model == Path("models/line/cadnet/label1.0/s1")
-    assert TrialName("line", "cadnet", 1).model == Path("models/line/cadnet/s1")
-
-
-def test_the_few_label_grid(few: ProjectParams) -> None:
-    found = semi_trials(few)
-    assert [str(trial) for trial in found] == [
-        f"synlcd-line/{method}/label{share}/s0"
-        for method in ("cadnet", "segformer")
-        for share in ("0", "0.05", "0.1", "0.15")
-    ]
-    assert [training_stage(trial, few) for trial in found[:3]] == [
-        "pretrain@cadnet-0", "finetune@cadnet-0.05-0", "finetune@cadnet-0.1-0",
-    ]  # fmt: skip
-
-
-def test_the_few_label_grid_in_the_tracking_store(few: ProjectParams) -> None:
-    trial = tracked(TrialName("synlcd-line", "cadnet", 0, fraction=0.05), few)
-    assert (trial.experiment, trial.name) == ("cadnet/synlcd-line/semi", "cadnet-synlcd-line-label5-s0")
-    assert trial.tags()["variant"] == "label5" and trial.tags()["subset"] == "line"
-    variants = [
-        tracked(TrialName("synlcd-line", "cadnet", 0, fraction=fraction), few).variant
-        for fraction in (0.0, 0.07, 0.075, 0.15, 1.0)
-    ]
-    assert variants == ["label0", "label7", "label7.5", "label15", "label100"]
-
-
-def test_the_grids_hold_what_the_issue_of_the_paper_asks(params: ProjectParams) -> None:
+def test_the_grids_hold_what_the_paper_compares(params: ProjectParams, few: ProjectParams) -> None:
     paper = {"fcn", "pspnet", "deeplabv3plus", "danet", "ocrnet", "segformer", "cadnet"}
     assert paper < {trial.method for trial in trials(params)}
     assert {trial.method for trial in ablation_trials(params)} >= {"cadnet-ce", "cadnet-cl", "cadnet-bcl"}
@@ -91,25 +69,40 @@ def test_the_grids_hold_what_the_issue_of_the_paper_asks(params: ProjectParams) 
     assert pairs == {(a, b) for a in ("synlcd-line", "synlcd-abpt") for b in ("synlcd-line", "synlcd-abpt")}
     assert {trial.method for trial in cross_trials(params)} == paper
     assert len(cross_trials(params)) == 4 * 7
+    assert [str(trial) for trial in semi_trials(few)] == [
+        f"synlcd-line/{method}/label{fraction}/s0"
+        for method in ("cadnet", "segformer")
+        for fraction in ("0", "0.05", "0.1", "0.15")
+    ]
 
 
-def test_stages_are_named_after_their_grid(params: ProjectParams) -> None:
-    assert training_stage(TrialName("synlcd", "cadnet", 0), params) == "train@synlcd-cadnet-0"
-    assert training_stage(TrialName("synlcd", "cadnet-ce", 0), params) == "train-ablation@synlcd-cadnet-ce-0"
-    crossed = TrialName("synlcd-line", "cadnet", 0, "synlcd-abpt")
-    assert training_stage(crossed, params) == "train-cross@synlcd-line-cadnet-0"
+@pytest.mark.parametrize(
+    ("trial", "stage", "experiment", "name", "variant", "subset"),
+    [
+        (("synlcd", "cadnet", 0), "train@synlcd-cadnet-0",
+         "cadnet/synlcd/supervised", "cadnet-synlcd-s0", None, "mixed"),
+        (("synlcd", "cadnet-ce", 0), "train-ablation@synlcd-cadnet-ce-0",
+         "cadnet/synlcd/ablation", "cadnet-ce-synlcd-s0", None, "mixed"),
+        (("synlcd-line", "cadnet", 0), "train-cross@synlcd-line-cadnet-0",
+         "cadnet/synlcd-line/supervised", "cadnet-synlcd-line-s0", None, "line"),
+        (("synlcd-line", "cadnet", 0, "synlcd-abpt"), "train-cross@synlcd-line-cadnet-0",
+         "cadnet/synlcd-abpt/cross", "cadnet-synlcd-abpt-from-synlcd-line-s0", "from-synlcd-line", "abpt"),
+        (("synlcd-line", "cadnet", 0, "", 0.0), "pretrain@cadnet-0",
+         "cadnet/synlcd-line/semi", "cadnet-synlcd-line-label0-s0", "label0", "line"),
+        (("synlcd-line", "cadnet", 0, "", 0.075), "finetune@cadnet-0.075-0",
+         "cadnet/synlcd-line/semi", "cadnet-synlcd-line-label7.5-s0", "label7.5", "line"),
+    ],
+)  # fmt: skip
+def test_names_of_a_trial(
+    trial: tuple[Any, ...], stage: str, experiment: str, name: str, variant: str | None, subset: str,
+    few: ProjectParams,
+) -> None:  # fmt: skip
+    assert training_stage(TrialName(*trial), few) == stage
+    run = tracked(TrialName(*trial), few)
+    assert (run.experiment, run.name) == (experiment, name)
+    tags = run.tags()
+    assert (tags.get("variant"), tags["subset"], tags["scale"]) == (variant, subset, few.run.scale)
+
+
+def test_a_dataset_is_validated_by_a_stage_of_its_name() -> None:
     assert validation_stage("synlcd-abpt") == "validate@synlcd-abpt"
-
-
-def test_names_in_the_tracking_store(params: ProjectParams) -> None:
-    main = tracked(TrialName("synlcd", "cadnet", 0), params)
-    assert (main.experiment, main.name) == ("cadnet/synlcd/supervised", "cadnet-synlcd-s0")
-    assert main.tags()["subset"] == "mixed" and main.tags()["scale"] == params.run.scale
-    variant = tracked(TrialName("synlcd", "cadnet-ce", 0), params)
-    assert variant.experiment == "cadnet/synlcd/ablation"
-    training = tracked(TrialName("synlcd-line", "cadnet", 0), params)
-    assert training.experiment == "cadnet/synlcd-line/supervised"
-    cross = tracked(TrialName("synlcd-line", "cadnet", 0, "synlcd-abpt"), params)
-    assert cross.experiment == "cadnet/synlcd-abpt/cross"
-    assert cross.name == "cadnet-synlcd-abpt-from-synlcd-line-s0"
-    assert cross.tags()["variant"] == "from-synlcd-line" and cross.tags()["subset"] == "abpt"

@@ -173,7 +173,7 @@ PLANTED = {
     "packages": ("cadnet.files", "import pipelines.trials"),
     "layers": ("cadnet.datasets.cache", "def f():\n    from ..training import fit"),
     "results-only": ("cadnet.reporting.tables", "from cadnet.training import fit"),
-    "networks": ("cadnet.losses.build", "from cadnet import datasets"),
+    "networks": ("cadnet.losses.segmentation", "from cadnet import datasets"),
     "values-only": ("cadnet.evaluation.metrics", "from pathlib import Path"),
     "prefect": ("pipelines.trials", "from prefect import flow"),
     "mlflow": ("pipelines.trials", "import mlflow.pytorch"),

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from cadnet.training.fit import FitResult, fit
-from cadnet.training.plan import Job
+from cadnet.training.job import Job
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(

@@ -110,9 +110,9 @@ def run_stages(root: Path, stages: Mapping[str, list[str]]) -> None:
         # Prefect waits for its threads, and those for their stages.
         STOP.set()
         raise
-    _publish_results(root)
     if STOP.is_set():
         raise StageError(STOPPED)
+    _publish_results(root)
     if schedule.failed:
         raise StageError(f"stages failed:\n{schedule.failures()}")
 

@@ -132,15 +132,17 @@ def reported(root: Path, flow: str, work: Callable[[], Sequence[str]], log: Log)
         flow: its name.
         work: returns the stages that ran; raises what makes the flow fail.
     """
-    since, clock = datetime.now(UTC), time.monotonic()
+    since = datetime.now(UTC)
+
+    def end(result: FlowResult) -> None:
+        report(root, flow, result, (datetime.now(UTC) - since).total_seconds(), os.environ, log)
+
     try:
         stages = work()
     except BaseException as error:
-        result = failure(error, STOP.is_set(), read_decisions(root, since))
-        report(root, flow, result, time.monotonic() - clock, os.environ, log)
+        end(failure(error, STOP.is_set(), read_decisions(root, since)))
         raise
-    result = success(stages, read_decisions(root, since))
-    report(root, flow, result, time.monotonic() - clock, os.environ, log)
+    end(success(stages, read_decisions(root, since)))
 
 
 def report(

@@ -83,8 +83,12 @@ def serve(root: Path, port: int, log: Log) -> None:
         KeyboardInterrupt: the user ended it, and so both.
     """
     file = root / STATE / "server.log"
+    file.parent.mkdir(exist_ok=True)
     with ExitStack() as stack:
-        stack.enter_context(_only_here(root))
+        try:
+            stack.enter_context(FileLock(file.with_name("serve.lock")).acquire(timeout=0))
+        except Timeout as error:
+            raise ServiceError(f"the flows of {root.resolve()} are served already; end that first") from error
         end_left_over(root, SERVICE_MARK, log)
         require_free(port)
         variables = server_environment(root, port, os.environ)
@@ -107,21 +111,6 @@ def serve(root: Path, port: int, log: Log) -> None:
             note_flows(flows, worker)
             require_alive(processes)
             time.sleep(0.5)
-
-
-@contextmanager
-def _only_here(root: Path) -> Iterator[None]:
-    path = root / STATE / "serve.lock"
-    path.parent.mkdir(exist_ok=True)
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise ServiceError(f"the flows of {root.resolve()} are served already; end that first") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def require_free(port: int) -> None:

@@ -29,8 +29,9 @@ class Stages:
             self.order.append(stage)
         started = time.monotonic()
         time.sleep(0.3)
-        self.times[stage] = (started, time.monotonic())
-        self.variables[stage] = extra
+        # A second try does not count.
+        self.times.setdefault(stage, (started, time.monotonic()))
+        self.variables.setdefault(stage, extra)
         if stage in self.errors:
             raise StageError(self.errors[stage])
 

@@ -20,6 +20,8 @@ from typing import Any
 import psutil
 import requests
 from filelock import FileLock, Timeout
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 from pipelines.flows.command_line import show
 from pipelines.flows.commands import STATE, Log, end_group, end_left_over, environment, is_alive
@@ -258,6 +260,9 @@ def _local_session() -> requests.Session:
     session = requests.Session()
     # Whatever proxy the environment names, it is not for this machine.
     session.trust_env = False
+    # A server that has just started after a kill answers 503 while its database is busy.
+    again = Retry(10, connect=0, read=0, status_forcelist=[503], backoff_factor=0.5, allowed_methods=None)
+    session.mount("http://", HTTPAdapter(max_retries=again))
     return session
 
 

@@ -105,16 +105,16 @@ class Served:
         """Ask for a retraining now; returns the run's id."""
         return self.ask(f"deployments/{self.deployment()}/create_flow_run", state={"type": state})["id"]
 
-    def next_of_schedule(self) -> dict[str, Any]:
-        """Wait until the schedule's next run runs, and let no more begin."""
+    def next_of_schedule(self) -> str:
+        """Wait until a run of the schedule runs, and let no more begin; returns its id."""
         criteria = {
             "deployments": {"id": {"any_": [self.deployment()]}},
             "flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}},
         }
-        (run,) = self.until(lambda: self.ask("flow_runs/filter", **criteria), 150)
+        run, *_ = self.until(lambda: self.ask("flow_runs/filter", **criteria), 200)
         # Each of the others would be refused, and takes a core for ten seconds.
         self.ask(f"deployments/{self.deployment()}/pause_deployment", pause=True)
-        return run
+        return run["id"]
 
     def run_of(self, flow_run: str) -> dict[str, Any]:
         return self.ask(f"flow_runs/{flow_run}")

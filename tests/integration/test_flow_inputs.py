@@ -32,7 +32,7 @@ IDENTITY = ("-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "
 
 
 class Data:
-    """A project whose data lie there as its one run has used them; the branch ``news`` has others."""
+    """A project whose data are as its one run has used them; the branch ``news`` has others."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -97,7 +97,7 @@ def data(origin: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Data:
     return Data(tmp_path / "project")
 
 
-def test_missing_data_are_pulled(data: Data) -> None:
+def test_missing_data_are_pulled_and_of_partly_missing_data_only_that_part(data: Data) -> None:
     assert data.take_over() == (False, "")
     shutil.rmtree(data.root / "data")
     shutil.rmtree(data.root / ".dvc/cache")
@@ -105,9 +105,6 @@ def test_missing_data_are_pulled(data: Data) -> None:
     assert pulled, lines
     assert lines.startswith("data is missing and is pulled\n")
     assert data.content() == {PATTERN: "old"}
-
-
-def test_of_partly_missing_data_only_that_part_is_pulled(data: Data) -> None:
     shutil.rmtree(data.root / "data/synlcd")
     data.write(OWN, "own")
     pulled, lines = data.take_over()
@@ -203,18 +200,15 @@ def test_an_optional_dataset_that_cannot_be_had_does_no_harm(data: Data) -> None
     assert data.content() == {PATTERN: "old"}
 
 
-def test_without_a_remote_nothing_is_pulled_and_that_is_logged(data: Data) -> None:
+def test_the_remote_is_named_without_credentials_and_without_one_nothing_is_pulled(data: Data) -> None:
+    data.run("dvc", "remote", "modify", "store", "url", "https://user:word@host.example/data")
+    assert default_remote(data.root) == "'store' (https://host.example/data)"
     data.run("dvc", "remote", "remove", "store")
     shutil.rmtree(data.root / "data")
     assert data.take_over() == (
         False,
         "data is missing and is pulled\nno DVC remote is set up, so data.dvc is not pulled",
     )
-
-
-def test_the_remote_is_named_without_credentials(data: Data) -> None:
-    data.run("dvc", "remote", "modify", "store", "url", "https://user:word@host.example/data")
-    assert default_remote(data.root) == "'store' (https://host.example/data)"
 
 
 def _first_byte(data: Data, text: str) -> str:

@@ -31,8 +31,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @pytest.fixture(scope="module")
 def killed(served: Served) -> dict[str, Any]:
     """A run of the schedule that was killed in the training, together with the server and the worker."""
-    run = served.next_of_schedule()
-    served.until(lambda: served.exists("held-3"), 150)
+    began = served.next_of_schedule()
+    served.until(lambda: served.exists("held-3"), 200)
+    run = served.run_of(began)
     served.kill_all()
     assert served.process is not None
     assert served.process.wait(60) == 1

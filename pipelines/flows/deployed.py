@@ -8,7 +8,6 @@ import subprocess
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -216,11 +215,11 @@ def record_run(root: Path, log: Log) -> None:
     suffice: a temporary server sees no automation and is killed with its flow, tasks have no heartbeats, and
     the next run comes before the silence counts as an end.
     """
-    kept = {str(flow_run.id): asdict(ProcessMark.current())}
+    kept = {str(flow_run.id): ProcessMark.current()}
     with get_client(sync_client=True) as client:
         for run, mark in read_runs(root).items():
             try:
-                if ProcessMark(**mark).has_ended():
+                if mark.has_ended():
                     _crash(UUID(run), client, log)
                 else:
                     # It has released the lock and is about to report its end.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from filelock import FileLock, Timeout
 
@@ -134,29 +134,32 @@ def only_flow(root: Path, flow: str) -> Iterator[None]:
         ) from error
     try:
         since = datetime.now().astimezone().isoformat(" ", "seconds")
-        holder = {"flow": flow, "since": since, "process": asdict(ProcessMark.current())}
-        write_json(path, holder | {"runs": read_runs(root)})
+        runs = read_runs(root)
+        write_json(path, {"flow": flow, "since": since, "process": asdict(ProcessMark.current())})
+        write_runs(root, runs)
         yield
     finally:
         # Only a later flow can see whether the server knows how the runs have ended.
         if runs := read_runs(root):
-            write_json(path, {"runs": runs})
+            write_json(path, {})
+            write_runs(root, runs)
         else:
             path.unlink(missing_ok=True)
         lock.release()
 
 
-def read_runs(root: Path) -> dict[str, dict[str, Any]]:
-    """Return Prefect's runs of the flows that held the lock: the fields of a process mark, by run id."""
+def read_runs(root: Path) -> dict[str, ProcessMark]:
+    """Return Prefect's runs of the flows that held the lock, by id, each with its process."""
     try:
-        return dict(read_json(root / HOLDER)["runs"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return {run: ProcessMark(**mark) for run, mark in read_json(root / HOLDER)["runs"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 
-def write_runs(root: Path, runs: dict[str, dict[str, Any]]) -> None:
+def write_runs(root: Path, runs: Mapping[str, ProcessMark]) -> None:
     """Replace what :func:`read_runs` returns; only for the holder of the lock."""
-    write_json(root / HOLDER, read_json(root / HOLDER) | {"runs": runs})
+    kept = {run: asdict(mark) for run, mark in runs.items()}
+    write_json(root / HOLDER, read_json(root / HOLDER) | {"runs": kept})
 
 
 def _who_holds(path: Path) -> str:

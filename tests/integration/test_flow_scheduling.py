@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -85,7 +84,7 @@ def test_with_two_slots_a_failed_trial_does_not_stop_its_siblings_and_a_dead_run
     from prefect.states import Completed, Running
 
     ended = subprocess.Popen([sys.executable, "-c", ""])
-    dead = asdict(ProcessMark.of(ended.pid))
+    dead = ProcessMark.of(ended.pid)
     ended.wait()
     free = [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]
     stages = Stages(
@@ -96,7 +95,7 @@ def test_with_two_slots_a_failed_trial_does_not_stop_its_siblings_and_a_dead_run
         made = flow(print, name="made")
         ids = {name: str(client.create_flow_run(made, state=state).id) for name, state in states.items()}
         # The last has released the lock and is about to report its end.
-        living = asdict(ProcessMark.current())
+        living = ProcessMark.current()
         write_runs(tmp_path, {ids["killed"]: dead, ids["done"]: dead, ids["ending"]: living})
         with pytest.raises(StageError) as caught:
             run_with(stages, free)

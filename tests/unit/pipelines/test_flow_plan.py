@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -130,7 +129,7 @@ def test_two_flows_do_not_run_in_one_project(tmp_path: Path, monkeypatch: pytest
 
 
 def test_runs_are_recorded_until_a_later_flow_has_looked_at_them(tmp_path: Path) -> None:
-    mark = asdict(ProcessMark.current())
+    mark = ProcessMark.current()
     with only_flow(tmp_path, "retrain"):
         assert read_runs(tmp_path) == {}
         write_runs(tmp_path, {"a": mark})

@@ -1,4 +1,4 @@
-"""Running a command until it ends, is stopped or takes too long."""
+"""Running a command until it ends, is stopped or takes too long, and ending what was left running."""
 
 from __future__ import annotations
 
@@ -6,15 +6,23 @@ import codecs
 import os
 import re
 import select
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from pipelines.flows.processes import COMMANDS, noted_child
+import psutil
+
+Log = Callable[[str], None]
+"""Takes a line for the user."""
+
+STATE = Path(".prefect")
+"""Folder in the project for the flows' own state and Prefect's."""
 
 OFFLINE = {
     "DO_NOT_TRACK": "true",
@@ -23,12 +31,19 @@ OFFLINE = {
     "PYTHONUNBUFFERED": "1",
 }
 
+STAGE_MARK = "CADNET_STAGE_OF"
+"""Variable in the environment of a flow's commands and all they start: the project's folder.
+
+A killed flow cannot end its stages, which are in sessions of their own, and DVC refuses to run a stage that
+another process still runs; by this variable the next flow finds and ends them.
+"""
+
 STOPPED = "stopped; the same command goes on from here"
 
 REPRO = ("dvc", "--wait-for-lock", "repro", "-s")
 """Runs the one stage named next.
 
-Without waiting for the lock, DVC gives up after 3 s while another stage's outputs are noted, even at the end
+Without waiting for the lock, DVC gives up after 3 s while it records another stage's outputs, even at the end
 of a long training.
 """
 
@@ -39,23 +54,27 @@ _ADVICE = (
     "dvc config core.autostage ",
     "Use `dvc push` to ",
 )
-"""How the lines begin in which DVC says after each stage what may be done once after all."""
+"""Beginnings of the lines in which DVC advises after each stage what is only to be done after all."""
 
 STOP = threading.Event()
-"""When set, running stages are ended and no more start."""
+"""When set, running commands are ended and no more start."""
 RUNNING: set[int] = set()
 """Process ids of the commands that run now."""
 
+PATIENCE = 20.0
+"""Seconds from SIGTERM to SIGKILL, for a training to record that it was killed; Prefect gives a cancelled
+flow 30."""
+
 _EXIT = re.compile(r"^ERROR: .*failed to run: .*, exited with (?P<status>-?\d+)$")
-"""What DVC says of a stage that failed by itself."""
+"""DVC's message about a stage that failed by itself."""
 
 
 class StageError(RuntimeError):
     """A stage failed; the message holds the end of what it printed."""
 
     @property
-    def curable(self) -> bool:
-        """Whether the stage named a cure: then the same error comes again until somebody applies it."""
+    def names_fix(self) -> bool:
+        """Whether the stage named what the user has to fix: trying again gives the same error until then."""
         return self.reason.startswith("error: ")
 
     @property
@@ -75,19 +94,22 @@ def environment() -> dict[str, str]:
     return {**os.environ, **OFFLINE, "PATH": path}
 
 
-def is_advice(line: str) -> bool:
-    """Whether a line of ``dvc repro`` tells nothing about the stage: advice for later, or empty."""
-    return not line.strip() or line.strip().startswith(_ADVICE)
+def without_advice(log: Log) -> Log:
+    """Return ``log`` without the lines of DVC that say nothing about the stage: advice, and empty ones."""
+
+    def log_other(line: str) -> None:
+        if line.strip() and not line.strip().startswith(_ADVICE):
+            log(line)
+
+    return log_other
 
 
 def run_command(
-    command: list[str],
-    root: Path,
-    timeout: float,
-    on_line: Callable[[str], None],
-    extra: Mapping[str, str] | None = None,
+    command: list[str], root: Path, timeout: float, log: Log, extra: Mapping[str, str] | None = None
 ) -> None:
-    """Run ``command`` in ``root``, passing each line it prints on; on timeout its whole process group ends.
+    """Run ``command`` in ``root``, passing each line it prints to ``log``.
+
+    Whenever it does not end by itself, its whole process group is ended.
 
     Raises:
         StageError: it failed, ran longer than ``timeout`` seconds or was stopped.
@@ -97,7 +119,7 @@ def run_command(
     process = subprocess.Popen(
         command,
         cwd=root,
-        env=environment() | dict(extra or {}),
+        env=environment() | {STAGE_MARK: str(root.resolve())} | dict(extra or {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
@@ -105,10 +127,12 @@ def run_command(
     RUNNING.add(process.pid)
     tail: deque[str] = deque(maxlen=20)
     try:
-        with noted_child(process, command, root / COMMANDS):
-            for line in _lines(process, timeout):
-                tail.append(line)
-                on_line(line)
+        for line in _lines(process, timeout):
+            tail.append(line)
+            log(line)
+    except BaseException:
+        end_group(process)
+        raise
     finally:
         RUNNING.discard(process.pid)
         assert process.stdout is not None
@@ -143,3 +167,82 @@ def _lines(process: subprocess.Popen[bytes], timeout: float) -> Iterator[str]:
             )
         if not is_open and not ended:
             time.sleep(0.1)
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """End a child and its process group, also what is left of the group when the child has ended."""
+
+    def group() -> list[psutil.Process]:
+        return [one for one in psutil.process_iter() if _is_in_group(one.pid, process.pid)]
+
+    end_processes(group)
+    process.poll()
+
+
+def end_left_over(root: Path, mark: str, log: Log) -> None:
+    """End what a killed flow or service has left running in a project.
+
+    Only for who knows that nobody else uses ``mark`` there now, such as the holder of the flow lock.
+
+    Args:
+        mark: name of the variable by which processes are known, :data:`STAGE_MARK` for stages.
+    """
+    own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    folder = str(root.resolve())
+
+    def left() -> list[psutil.Process]:
+        return [
+            one
+            for one in psutil.process_iter()
+            if one.pid not in own and is_alive(one) and _variables(one).get(mark) == folder
+        ]
+
+    for process in left():
+        with suppress(psutil.Error):
+            command = " ".join(process.cmdline())
+            log(f"process {process.pid} was left running by one that was killed and is ended: {command}")
+    end_processes(left)
+
+
+def end_processes(find: Callable[[], list[psutil.Process]]) -> None:
+    """Send SIGTERM to processes and, :data:`PATIENCE` seconds later, SIGKILL to those that still run.
+
+    SIGTERM first, because a training marks its run as killed before it ends.
+
+    Args:
+        find: returns those that run; called again, because they may start others meanwhile.
+    """
+    for sign, patience in ((signal.SIGTERM, PATIENCE), (signal.SIGKILL, 10.0)):
+        limit = time.monotonic() + patience
+        found = find()
+        for process in found:
+            with suppress(psutil.Error):
+                process.send_signal(sign)
+        while found and time.monotonic() < limit:
+            time.sleep(0.02)
+            found = [process for process in found if is_alive(process)]
+        if not find():
+            return
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether a process runs; a zombie, which only waits for its parent to take note, does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def _is_in_group(pid: int, leader: int) -> bool:
+    try:
+        return os.getpgid(pid) == leader and is_alive(psutil.Process(pid))
+    except (OSError, psutil.Error):
+        return False
+
+
+def _variables(process: psutil.Process) -> dict[str, str]:
+    """The environment a process was started with; empty for another user's, which are not to be read."""
+    try:
+        return process.environ()
+    except (psutil.Error, OSError):
+        return {}

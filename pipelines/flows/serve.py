@@ -12,17 +12,19 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+import psutil
+import requests
 from filelock import FileLock, Timeout
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
-from pipelines.flows.commands import environment
-from pipelines.flows.processes import SERVICES, STATE, end_left_over
-from pipelines.flows.pull import Tell
-from pipelines.flows.services import ServiceError, require_alive, running, running_worker, wait_for
-from pipelines.flows.terminal import show
+from pipelines.flows.command_line import show
+from pipelines.flows.commands import STATE, Log, end_group, end_left_over, environment, is_alive
 
 HOST = "127.0.0.1"
 PORT = 4200
@@ -31,56 +33,86 @@ POOL = "cadnet"
 
 PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
 
+SERVICE_MARK = "CADNET_SERVES"
+"""Variable in the environment of server, worker and flows: the project's folder. See ``STAGE_MARK``."""
 
-def serve(root: Path, port: int, tell: Tell) -> None:
+START = 180.0
+"""Seconds a server or worker may take to start."""
+DRAIN = 60.0
+"""Seconds flows have to end."""
+
+HEARTBEAT = 60
+"""Seconds between the signs of life of a flow."""
+SILENCE = 600
+"""Seconds without one, or since the hand-over to a worker, after which a run counts as crashed."""
+
+AUTOMATION: dict[str, Any] = {
+    "name": "Crash silent flow runs",
+    "description": "A killed process cannot report its end, nor a killed worker that of its flows.",
+    "trigger": {
+        "type": "event",
+        "posture": "Proactive",
+        "match": {"prefect.resource.id": "prefect.flow-run.*"},
+        "for_each": ["prefect.resource.id"],
+        "after": ["prefect.flow-run.heartbeat", "prefect.flow-run.Pending"],
+        "expect": ["prefect.flow-run.*"],
+        "threshold": 1,
+        "within": SILENCE,
+    },
+    "actions": [
+        {
+            "type": "change-flow-run-state",
+            "state": "CRASHED",
+            "message": "no sign of life from its process or its worker",
+        }
+    ],
+}
+
+
+class ServiceError(RuntimeError):
+    """The flows cannot be served; the message gives the reason."""
+
+
+def serve(root: Path, port: int, log: Log) -> None:
     """Start server and worker, deploy what prefect.yaml names, and watch both until one ends.
 
     Args:
-        root: the project's folder.
         port: of the server.
-        tell: takes a line for the user.
 
     Raises:
         ServiceError: the flows are served already, the port is taken, or something did not start or has
             ended.
         KeyboardInterrupt: the user ended it, and so both.
     """
-    log = root / STATE / "server.log"
+    file = root / STATE / "server.log"
+    file.parent.mkdir(exist_ok=True)
     with ExitStack() as stack:
-        stack.enter_context(_only_here(root))
-        # What a killed `serve` has left.
-        end_left_over(root / SERVICES, tell)
+        try:
+            stack.enter_context(FileLock(file.with_name("serve.lock")).acquire(timeout=0))
+        except Timeout as error:
+            raise ServiceError(f"the flows of {root.resolve()} are served already; end that first") from error
+        end_left_over(root, SERVICE_MARK, log)
         require_free(port)
         variables = server_environment(root, port, os.environ)
-        tell(f"starting Prefect's server on port {port}; its log is {log}")
+        log(f"starting Prefect's server on port {port}; its log is {file}")
         start = (*PREFECT, "server", "start", "--host", HOST, "--port", str(port), "--log-level", "WARNING")
-        server = stack.enter_context(running(start, root, variables, log))
-        wait_for(f"{variables['PREFECT_API_URL']}/health", {"server": server})
+        server = stack.enter_context(running(start, root, variables, file))
+        api = variables["PREFECT_API_URL"]
+        wait_for(f"{api}/health", {"server": server})
+        _automate(api)
         # The worker makes the pool if there is none.
         start = (*PREFECT, "worker", "start", "--pool", POOL, "--type", "process", "--name", POOL)
-        worker = stack.enter_context(running_worker(start, root, variables))
+        worker = stack.enter_context(running(start, root, variables))
+        flows: set[psutil.Process] = set()
+        stack.callback(end_flows, flows, worker)
         processes = {"server": server, "worker": worker}
-        wait_for(f"{variables['PREFECT_API_URL']}/work_pools/{POOL}", processes)
+        wait_for(f"{api}/work_pools/{POOL}", processes)
         _deploy(root, variables)
-        tell(f"flows are served on http://{HOST}:{port}; end with Ctrl-C")
+        log(f"flows are served on http://{HOST}:{port}; end with Ctrl-C")
         while True:
+            note_flows(flows, worker)
             require_alive(processes)
             time.sleep(0.5)
-
-
-@contextmanager
-def _only_here(root: Path) -> Iterator[None]:
-    path = root / STATE / "serve.lock"
-    path.parent.mkdir(exist_ok=True)
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise ServiceError(f"the flows of {root.resolve()} are served already; end that first") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def require_free(port: int) -> None:
@@ -104,10 +136,9 @@ def require_free(port: int) -> None:
 def server_environment(root: Path, port: int, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of server, worker and flows.
 
-    State lies in the project, nothing calls home, and no proxy stands between them.
+    Their state is kept in the project, nothing calls home, and no proxy stands between them.
 
     Args:
-        root: the project's folder.
         port: of the server.
         environ: the user's environment.
     """
@@ -119,7 +150,120 @@ def server_environment(root: Path, port: int, environ: Mapping[str, str]) -> dic
         "PREFECT_HOME": str((root / STATE).resolve()),
         "PREFECT_API_URL": f"http://{HOST}:{port}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT),
+        SERVICE_MARK: str(root.resolve()),
     }  # fmt: skip
+
+
+@contextmanager
+def running(
+    command: Sequence[str], root: Path, variables: Mapping[str, str], log: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process until the block ends.
+
+    Args:
+        command: what to run in ``root``.
+        variables: its environment.
+        log: file for its output; without one it goes where ours goes.
+    """
+    output = log.open("ab") if log else None
+    try:
+        process = subprocess.Popen(
+            list(command),
+            cwd=root,
+            env=dict(variables),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output and subprocess.STDOUT,
+            start_new_session=True,
+            # Ignored in a shell's background jobs, and Prefect's worker sends it to itself to end.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+    finally:
+        if output:
+            output.close()
+    try:
+        yield process
+    finally:
+        end_group(process)
+
+
+def note_flows(flows: set[psutil.Process], worker: subprocess.Popen[bytes]) -> None:
+    """Add to ``flows`` the processes of the flows that the worker has started."""
+    with suppress(psutil.Error):
+        flows.update(psutil.Process(worker.pid).children())
+
+
+def end_flows(flows: set[psutil.Process], worker: subprocess.Popen[bytes]) -> None:
+    """End the flows of a worker, also of one that was killed; they end their stages, which it would kill."""
+    ended: set[psutil.Process] = set()
+    limit = time.monotonic() + DRAIN
+    while time.monotonic() < limit:
+        note_flows(flows, worker)
+        for process in flows - ended:
+            with suppress(psutil.Error):
+                process.terminate()
+        ended |= flows
+        # The last a flow does is to report to the server how it ended.
+        if not any(is_alive(process) for process in flows):
+            return
+        time.sleep(0.2)
+
+
+def wait_for(address: str, processes: Mapping[str, subprocess.Popen[bytes]]) -> None:
+    """Wait until ``address`` answers.
+
+    Args:
+        address: of something on this machine.
+        processes: by name; none may end meanwhile.
+
+    Raises:
+        ServiceError: one has ended, or nothing has answered for too long.
+    """
+    limit = time.monotonic() + START
+    with _local_session() as session:
+        while time.monotonic() < limit:
+            require_alive(processes)
+            with suppress(requests.RequestException):
+                session.get(address, timeout=10).raise_for_status()
+                return
+            time.sleep(0.3)
+    raise ServiceError(f"{' and '.join(processes)} did not start within {START:g} s")
+
+
+def require_alive(processes: Mapping[str, subprocess.Popen[bytes]]) -> None:
+    """Check that all of ``processes`` run.
+
+    Raises:
+        ServiceError: one has ended.
+    """
+    for name, process in processes.items():
+        if process.poll() is not None:
+            raise ServiceError(f"the {name} has ended with status {process.returncode}; start again")
+
+
+def _automate(api: str) -> None:
+    """Let the server crash runs that show no sign of life, as :data:`AUTOMATION` says."""
+    with _local_session() as session:
+        try:
+            found = session.post(f"{api}/automations/filter", json={}, timeout=30).json()
+            same = next((one["id"] for one in found if one["name"] == AUTOMATION["name"]), None)
+            address = f"{api}/automations/{same or ''}"
+            session.request(
+                "PUT" if same else "POST", address, json=AUTOMATION, timeout=30
+            ).raise_for_status()
+        except requests.RequestException as error:
+            raise ServiceError(f"Prefect's server refused the automation: {error}") from error
+
+
+def _local_session() -> requests.Session:
+    session = requests.Session()
+    # Whatever proxy the environment names, it is not for this machine.
+    session.trust_env = False
+    # A server that has just started after a kill answers 503 while its database is busy.
+    again = Retry(10, connect=0, read=0, status_forcelist=[503], backoff_factor=0.5, allowed_methods=None)
+    session.mount("http://", HTTPAdapter(max_retries=again))
+    return session
 
 
 def _deploy(root: Path, variables: Mapping[str, str]) -> None:

@@ -21,7 +21,7 @@ class Stages:
         self._lock = threading.Lock()
 
     def __call__(
-        self, command: list[str], root: Path, timeout: float, on_line: object, extra: Mapping[str, str]
+        self, command: list[str], root: Path, timeout: float, log: object, extra: Mapping[str, str]
     ) -> None:
         assert command[:4] == ["dvc", "--wait-for-lock", "repro", "-s"]
         stage = command[4]
@@ -29,20 +29,13 @@ class Stages:
             self.order.append(stage)
         started = time.monotonic()
         time.sleep(0.3)
-        self.times[stage] = (started, time.monotonic())
-        self.variables[stage] = extra
+        # A second try does not count.
+        self.times.setdefault(stage, (started, time.monotonic()))
+        self.variables.setdefault(stage, extra)
         if stage in self.errors:
             raise StageError(self.errors[stage])
 
     def most_at_once(self, stages: list[str]) -> int:
         """How many of ``stages`` ran side by side."""
-        events = sorted(
-            (moment, change)
-            for stage in stages
-            for moment, change in zip(self.times[stage], (1, -1), strict=True)
-        )
-        level, most = 0, 0
-        for _, change in events:
-            level += change
-            most = max(most, level)
-        return most
+        spans = [self.times[stage] for stage in stages]
+        return max(sum(start <= moment < end for start, end in spans) for moment, _ in spans)

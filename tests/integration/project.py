@@ -15,7 +15,7 @@ import yaml
 from cadnet.tracking import MlflowTracker, RunRecord
 from cadnet.tracking.store import resolve_store
 from cadnet.tracking.trials import TAG_KIND
-from pipelines.flows.dag import parse_dag
+from pipelines.flows.project import read_graph
 from pipelines.profile import compose
 
 ROOT = Path(__file__).parents[2]
@@ -137,7 +137,7 @@ class Project:
 
     def dependencies(self) -> dict[str, set[str]]:
         """Each stage with the stages it needs directly."""
-        return parse_dag(self.run("dvc", "dag", "--dot"))
+        return read_graph(self.root).needs
 
     def tracker(self) -> MlflowTracker:
         """The project's own store."""

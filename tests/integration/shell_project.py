@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-import subprocess
+import shutil
 import sys
 from pathlib import Path
 
-from tests.integration.project import ROOT
+ROOT = Path(__file__).parents[2]
 
 SHELL_STAGES = """\
 stages:
@@ -35,7 +36,8 @@ stages:
     do:
       cmd: >-
         echo gate@${item} >> ran; mkdir -p reports/gate/${item};
-        printf '{"model": "m", "version": %s, "passed": true}' $(cat scores/* | wc -c)
+        printf '{"model": "m", "version": %s, "passed": true, "decided": "%s"}' $(cat scores/* | wc -c)
+        $(date -u +%Y-%m-%dT%H:%M:%S+00:00)
         > reports/gate/${item}/decision.json
       deps: [scores]
       outs: ["reports/gate/${item}"]
@@ -58,13 +60,17 @@ def shell_environment(root: Path) -> dict[str, str]:
 
 
 def make_shell_project(root: Path) -> Path:
-    """Make the project in an empty folder."""
+    """Make the project in an empty folder, as `dvc init --no-scm` and `dvc add raw` would."""
     (root / "dvc.yaml").write_text(SHELL_STAGES)
     for name in ("raw", "x", "y", "z"):
         (root / name).write_text(f"{name}\n")
-    for command in (["init", "--no-scm"], ["add", "raw"]):
-        environment = os.environ | shell_environment(root)
-        subprocess.run(["dvc", *command, "--quiet"], cwd=root, env=environment, check=True)
+    (root / ".dvc").mkdir()
+    (root / ".dvc" / "config").write_text("[core]\n    no_scm = true\n")
+    digest = hashlib.md5((root / "raw").read_bytes()).hexdigest()
+    (root / "raw.dvc").write_text(f"outs:\n- md5: {digest}\n  size: 4\n  hash: md5\n  path: raw\n")
+    cached = root / ".dvc" / "cache" / "files" / "md5" / digest[:2] / digest[2:]
+    cached.parent.mkdir(parents=True)
+    shutil.copyfile(root / "raw", cached)
     return root
 
 

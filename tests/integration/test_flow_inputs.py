@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.flows import pull as pulling
+from pipelines.flows import inputs
 from pipelines.flows.commands import StageError
-from pipelines.flows.dag import read_changed
-from pipelines.flows.inputs import take_over
-from pipelines.flows.pull import default_remote, pull
+from pipelines.flows.inputs import pull, take_over
+from pipelines.flows.project import default_remote, read_project
 from pipelines.profile import compose
-from tests.integration.project import ROOT
+from tests.integration.shell_project import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("inputs")]
 
@@ -33,7 +32,7 @@ IDENTITY = ("-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "
 
 
 class Data:
-    """A project whose data lie there as its one run has used them; the branch ``news`` has others."""
+    """A project whose data are as its one run has used them; the branch ``news`` has others."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -54,10 +53,10 @@ class Data:
         return {path.relative_to(self.root).as_posix(): path.read_text() for path in files}
 
     def take_over(self) -> tuple[bool, str]:
-        """Whether anything was pulled, and what was told."""
-        told: list[str] = []
-        pulled = take_over(self.root, {"data.dvc"}, read_changed(self.root), told.append)
-        return pulled, "\n".join(told)
+        """Whether anything was pulled, and what was logged."""
+        lines: list[str] = []
+        pulled = take_over(self.root, read_project(self.root), lines.append)
+        return pulled, "\n".join(lines)
 
 
 @pytest.fixture(scope="module")
@@ -86,44 +85,41 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Data:
     data.run("git", *IDENTITY, "commit", "--quiet", "--no-verify", "--message", "new", "data.dvc")
     data.run("git", "checkout", "--quiet", "main")
     data.run("dvc", "checkout", "--quiet", "data.dvc")
-    assert read_changed(data.root) == {}
+    assert read_project(data.root).changed == {}
     yield data
     patch.undo()
 
 
 @pytest.fixture
 def data(origin: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Data:
-    monkeypatch.setattr(pulling, "PAUSES", ())
+    monkeypatch.setattr(inputs, "PAUSES", ())
     shutil.copytree(origin.root, tmp_path / "project", symlinks=True)
     return Data(tmp_path / "project")
 
 
-def test_missing_data_are_pulled(data: Data) -> None:
+def test_missing_data_are_pulled_and_of_partly_missing_data_only_that_part(data: Data) -> None:
     assert data.take_over() == (False, "")
     shutil.rmtree(data.root / "data")
     shutil.rmtree(data.root / ".dvc/cache")
-    pulled, told = data.take_over()
-    assert pulled, told
-    assert told.startswith("data is missing and is pulled\n")
+    pulled, lines = data.take_over()
+    assert pulled, lines
+    assert lines.startswith("data is missing and is pulled\n")
     assert data.content() == {PATTERN: "old"}
-
-
-def test_of_partly_missing_data_only_that_part_is_pulled(data: Data) -> None:
     shutil.rmtree(data.root / "data/synlcd")
     data.write(OWN, "own")
-    pulled, told = data.take_over()
-    assert pulled, told
-    assert told.startswith("missing and pulled: data/synlcd/patterns\n")
+    pulled, lines = data.take_over()
+    assert pulled, lines
+    assert lines.startswith("missing and pulled: data/synlcd/patterns\n")
     assert data.content() == {PATTERN: "old", OWN: "own"}
 
 
 def test_what_others_have_published_is_pulled_over_what_was_published_before(data: Data) -> None:
     data.run("git", "checkout", "--quiet", "news")
-    pulled, told = data.take_over()
-    assert pulled, told
-    assert told.startswith("data holds an older version than data.dvc names, which is pulled\n")
+    pulled, lines = data.take_over()
+    assert pulled, lines
+    assert lines.startswith("data holds an older version than data.dvc names, which is pulled\n")
     assert data.content() == {PATTERN: "new"}
-    assert set(read_changed(data.root)) == {"prepare"}
+    assert set(read_project(data.root).changed) == {"prepare"}
 
 
 def test_what_the_user_has_changed_stays(data: Data) -> None:
@@ -132,9 +128,9 @@ def test_what_the_user_has_changed_stays(data: Data) -> None:
     assert data.take_over() == (False, taken)
     # Others have changed the data, too: neither is thrown away.
     data.run("git", "checkout", "--quiet", "news")
-    pulled, told = data.take_over()
+    pulled, lines = data.take_over()
     assert not pulled
-    assert told.splitlines() == [
+    assert lines.splitlines() == [
         taken,
         "warning: data.dvc names data that no run here has used; to have those instead, keep yours elsewhere "
         "and run: dvc checkout --force data.dvc",
@@ -149,9 +145,9 @@ def test_what_the_user_has_added_stays_though_git_has_forgotten_it(undo: tuple[s
     data.run("git", *IDENTITY, *undo)
     if undo == ("stash",):
         data.run("git", "checkout", "--quiet", "news")
-    pulled, told = data.take_over()
+    pulled, lines = data.take_over()
     assert not pulled
-    assert told.startswith(
+    assert lines.startswith(
         "data holds changes of this project, which are taken as they are\nwarning: data.dvc"
     )
     assert data.content() == {PATTERN: "old", OWN: "own"}
@@ -168,27 +164,27 @@ def test_without_git_nothing_is_replaced(data: Data) -> None:
 def test_a_remote_that_cannot_be_reached_is_named_after_three_tries(
     data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pulling, "PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(inputs, "PAUSES", (0.01, 0.01))
     shutil.rmtree(data.root / "data")
     shutil.rmtree(data.root / ".dvc/cache")
     data.run("dvc", "remote", "modify", "store", "url", str(tmp_path / "away"))
-    told: list[str] = []
+    lines: list[str] = []
     with pytest.raises(StageError) as caught:
-        pull(data.root, "data.dvc", told.append)
+        pull(data.root, "data.dvc", lines.append)
     assert str(caught.value) == (
         "data.dvc could not be pulled: failed to pull data from the cloud - Checkout failed for following "
         f"targets: data; see that the remote 'store' ({tmp_path / 'away'}) can be reached and that whoever "
         "changed the data has run `dvc push`, then start again"
     )
-    assert len([line for line in told if "is tried again" in line]) == 2
+    assert len([line for line in lines if "is tried again" in line]) == 2
 
 
 def test_files_that_nobody_has_a_copy_of_are_not_removed(data: Data) -> None:
     data.write(OWN, "own")
-    told: list[str] = []
+    lines: list[str] = []
     with pytest.raises(StageError, match=r"unsaved files.*; move them away, or keep them"):
-        pull(data.root, "data.dvc", told.append)
-    assert not [line for line in told if "is tried again" in line]
+        pull(data.root, "data.dvc", lines.append)
+    assert not [line for line in lines if "is tried again" in line]
     assert data.content() == {PATTERN: "old", OWN: "own"}
 
 
@@ -197,25 +193,22 @@ def test_an_optional_dataset_that_cannot_be_had_does_no_harm(data: Data) -> None
     data.run("dvc", "add", "--quiet", "data")
     shutil.rmtree(data.root / "data")
     shutil.rmtree(data.root / ".dvc/cache/files/md5" / _first_byte(data, "photograph"))
-    pulled, told = data.take_over()
-    assert pulled, told
-    assert "warning: data.dvc could not be pulled: " in told
-    assert "only what is needed is pulled: data/synlcd/patterns" in told
+    pulled, lines = data.take_over()
+    assert pulled, lines
+    assert "warning: data.dvc could not be pulled: " in lines
+    assert "only what is needed is pulled: data/synlcd/patterns" in lines
     assert data.content() == {PATTERN: "old"}
 
 
-def test_without_a_remote_nothing_is_pulled_and_that_is_told(data: Data) -> None:
+def test_the_remote_is_named_without_credentials_and_without_one_nothing_is_pulled(data: Data) -> None:
+    data.run("dvc", "remote", "modify", "store", "url", "https://user:word@host.example/data")
+    assert default_remote(data.root) == "'store' (https://host.example/data)"
     data.run("dvc", "remote", "remove", "store")
     shutil.rmtree(data.root / "data")
     assert data.take_over() == (
         False,
         "data is missing and is pulled\nno DVC remote is set up, so data.dvc is not pulled",
     )
-
-
-def test_the_remote_is_named_without_credentials(data: Data) -> None:
-    data.run("dvc", "remote", "modify", "store", "url", "https://user:word@host.example/data")
-    assert default_remote(data.root) == "'store' (https://host.example/data)"
 
 
 def _first_byte(data: Data, text: str) -> str:

@@ -12,7 +12,7 @@ import yaml
 
 from cadnet.config import ProjectParams, load_params
 from pipelines.flows.commands import environment
-from pipelines.flows.dag import Graph, read_graph
+from pipelines.flows.project import Graph, read_graph
 from pipelines.profile import compose
 from pipelines.trials import (
     ablation_trials,

@@ -42,15 +42,11 @@ def test_an_unknown_key_is_named_by_every_stage(
 
 
 def test_unknown_names_list_the_known_ones(project: Path, fails: Fails) -> None:
-    known = ["synlcd", "synlcd-abpt", "synlcd-acceptance", "synlcd-line"]
-    assert fails(prepare.main, "--dataset", "pcb") == (
-        f"error: params.yaml defines no dataset 'pcb'; it has {known}"
-    )
-    other = ["--dataset", "synlcd", "--method", "cadnot", "--seed", "0"]
-    assert (
-        "defines no method 'cadnot'; it has ['cadnet', 'cadnet-ce', 'cadnet-few', 'segformer', 'uaps']"
-        in fails(train.main, *other)
-    )
+    params = load_params()
+    message = fails(prepare.main, "--dataset", "pcb")
+    assert "'pcb'" in message and str(sorted(params.datasets)) in message
+    message = fails(train.main, "--dataset", "synlcd", "--method", "cadnot", "--seed", "0")
+    assert "'cadnot'" in message and str(sorted(params.methods)) in message
 
 
 def test_a_truncated_pattern_leaves_no_dataset(project: Path, fails: Fails) -> None:

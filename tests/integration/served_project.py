@@ -14,9 +14,8 @@ from typing import Any
 
 import requests
 
-from cadnet.tracking.registry import Registry
+from cadnet.tracking.registry import CHAMPION, Registry
 from cadnet.tracking.store import resolve_store
-from cadnet.tracking.versions import CHAMPION
 from pipelines.flows.processes import COMMANDS, RUNS, SERVICES, read_notes
 from tests.integration.project import Project
 

@@ -8,9 +8,7 @@ from dataclasses import replace
 import pytest
 
 from cadnet.tracking import RunRecord, TrackingError
-from cadnet.tracking.compare import compare_runs
-from cadnet.tracking.compare_text import comparison_text
-from cadnet.tracking.metric_names import full_name, is_ratio, lower_is_better
+from cadnet.tracking.compare import compare_runs, comparison_text, full_name, is_ratio, lower_is_better
 
 
 def record(method: str, seed: int, value: float, time: int = 0, **more: object) -> RunRecord:
@@ -19,38 +17,47 @@ def record(method: str, seed: int, value: float, time: int = 0, **more: object) 
     return replace(run, **more)
 
 
+def rows(*runs: RunRecord) -> dict[tuple[str, str], dict[str, float]]:
+    """The rows of runs on equal terms, best first, by method and settings, without what does not exist."""
+    table = compare_runs(runs, ["m"]).rows.set_index(["method", "settings"])
+    columns = {"m_mean": "mean", "m_n": "n", "m_vs_best_other": "best", "m_vs_cadnet": "cadnet"}
+    found = table[list(columns)].rename(columns=columns).to_dict("index")
+    return {key: {k: v for k, v in row.items() if v == v} for key, row in found.items()}
+
+
 def test_settings_are_rows_of_their_own_named_by_what_differs() -> None:
     common = {"method.loss": "ce", "method.recipe": "sgd", "train.recipes.sgd.lr": "0.1", "lr": "0.1"}
     faster = common | {"train.recipes.sgd.lr": "0.2", "lr": "0.2"}
     # Another method's recipe, a title, a short copy and how much is shown make no difference.
     same = common | {"train.recipes.adamw.lr": "9", "method.title": "A", "lr": "7", "evaluate.overlays": "3"}
-    runs = [record("a", 0, 1.0, params=common), record("a", 1, 3.0, params=same)]
-    runs += [record("a", 0, 9.0, params=faster), record("cadnet", 0, 4.0)]
-    (block,) = compare_runs(runs, ["m"]).blocks
-    assert [(row.method, row.settings, row.spreads["m"].mean) for row in block.rows] == [
-        ("a", "lr=0.2", 9.0), ("cadnet", "", 4.0), ("a", "lr=0.1", 2.0),
-    ]  # fmt: skip
-    # CADNet is held against the best row of another method.
-    assert block.rows[1].to_best == {"m": -5.0}
-    assert block.rows[0].to_best == {"m": 5.0}
+    found = rows(
+        record("a", 0, 1.0, params=common), record("a", 1, 3.0, params=same),
+        record("a", 0, 9.0, params=faster), record("cadnet", 0, 4.0),
+    )  # fmt: skip
+    # CADNet is compared with the best row of another method.
+    assert list(found.items()) == [
+        (("a", "lr=0.2"), {"mean": 9.0, "n": 1, "best": 5.0, "cadnet": 5.0}),
+        (("cadnet", ""), {"mean": 4.0, "n": 1, "best": -5.0}),
+        (("a", "lr=0.1"), {"mean": 2.0, "n": 2, "best": -2.0, "cadnet": -2.0}),
+    ]
 
 
 def test_the_newest_run_of_a_trial_counts_in_any_order() -> None:
     runs = [record("a", 0, 1.0, time=1), record("a", 0, 3.0, time=3), record("a", 0, 2.0, time=2)]
-    comparison = compare_runs(runs, ["m"])
-    assert comparison.blocks[0].rows[0].spreads["m"] == (3.0, None, 1)
-    assert comparison.ignored == {"superseded": 2}
+    assert rows(*runs) == {("a", ""): {"mean": 3.0, "n": 1}}
+    assert compare_runs(runs, ["m"]).ignored == {"superseded": 2}
     marked = replace(runs[1], tags=runs[1].tags | {"cadnet.superseded_fingerprint": "f"})
-    assert compare_runs([marked, runs[0]], ["m"]).blocks[0].rows[0].spreads["m"].mean == 1.0
+    assert rows(marked, runs[0])["a", ""]["mean"] == 1.0
 
 
 def test_cadnet_is_the_newest_of_its_rows() -> None:
-    runs = [record("cadnet", 0, 9.0, time=1, params={"method.loss": "ce"})]
-    runs += [record("cadnet", 0, 5.0, time=2, params={"method.loss": "bcl"}), record("a", 0, 4.0)]
-    rows = {(row.method, row.settings): row for row in compare_runs(runs, ["m"]).blocks[0].rows}
-    assert rows["a", ""].to_reference == {"m": -1.0}
-    assert rows["a", ""].to_best == {"m": -5.0}
-    assert rows["cadnet", "loss=ce"].to_reference == {"m": 4.0}
+    found = rows(
+        record("cadnet", 0, 9.0, time=1, params={"method.loss": "ce"}),
+        record("cadnet", 0, 5.0, time=2, params={"method.loss": "bcl"}),
+        record("a", 0, 4.0),
+    )
+    assert (found["a", ""]["cadnet"], found["a", ""]["best"]) == (-1.0, -5.0)
+    assert found["cadnet", "loss=ce"]["cadnet"] == 4.0
 
 
 def test_variants_are_blocks_and_unequal_terms_are_noted() -> None:
@@ -58,16 +65,17 @@ def test_variants_are_blocks_and_unequal_terms_are_noted() -> None:
         return replace(run, tags=run.tags | tags)
 
     labelled = [tagged(record("a", 0, 1.0), variant="label10"), tagged(record("a", 0, 2.0), variant="label5")]
-    assert len(compare_runs(labelled, ["m"]).blocks) == 2
+    assert len(compare_runs(labelled, ["m"]).notes) == 2
     unequal = [
         tagged(record("a", 0, 1.0, params={"train.epochs": "5"}), gpu="none", git_dirty="true"),
         tagged(record("b", 0, 2.0, params={"train.epochs": "30"}), device="H200", gpu="H200"),
     ]
-    assert compare_runs(unequal, ["m"]).blocks[0].notes == (
+    (notes,) = compare_runs(unequal, ["m"]).notes.values()
+    assert notes == [
         "train.epochs differs: 30 (b); 5 (a)",
         "speed was measured on: CPU (a); H200 (b)",
         "1 of 2 runs are from a work tree with uncommitted changes",
-    )
+    ]
 
 
 def test_names_say_direction_and_unit() -> None:

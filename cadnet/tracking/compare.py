@@ -414,9 +414,9 @@ def _list_experiments(tracker: Tracker, names: Sequence[str], form: Format, widt
         runs = tracker.find_runs(name, {TAG_KIND: "trial"})
         finished = [run for run in runs if run.status == "FINISHED"]
         methods = ", ".join(sorted({run.tags.get("method", "?") for run in finished}))
-        newest = max((run.start_time for run in runs), default=None)
-        day = datetime.fromtimestamp(newest / 1000, UTC).strftime("%Y-%m-%d") if newest else _ABSENT
-        rows.append((name, methods or _ABSENT, str(len(finished)), str(len(runs) - len(finished)), day))
+        newest = f"{datetime.fromtimestamp(runs[0].start_time / 1000, UTC):%Y-%m-%d}" if runs else _ABSENT
+        others = len(runs) - len(finished)
+        rows.append((name, methods or _ABSENT, str(len(finished)), str(others), newest))
     if not rows:
         raise TrackingError(f"{tracker.store} holds no experiment {PREFIX}...; run the pipeline first")
     header = ("experiment", "methods", "finished", "others", "newest")

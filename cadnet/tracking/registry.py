@@ -21,6 +21,7 @@ CHALLENGER = "challenger"
 """Alias of the version that the gate decides on."""
 PREVIOUS = "previous"
 """Alias of the version that predicted before; the target of a rollback."""
+ALIASES = (CHAMPION, CHALLENGER, PREVIOUS)
 
 TAG_STATUS = "validation_status"
 """Tag of a version, with one of the next three."""
@@ -57,11 +58,6 @@ class Version:
     def address(self) -> str:
         """Return what :meth:`Registry.resolve` reads."""
         return f"{SCHEME}{self.model}/{self.number}"
-
-    @property
-    def folder(self) -> str:
-        """The folder of the run that holds the version's files."""
-        return files_folder(self.fingerprint)
 
     def __str__(self) -> str:
         return f"{self.model} version {self.number}"
@@ -224,12 +220,10 @@ class Registry:
         versions = self.versions(name)
         if not versions:
             raise TrackingError(f"{uri}: no model {name!r} is registered; {self._known()}")
-        if kind == "@":
-            found = self.holder(name, wanted)
-        else:
-            found = next((one for one in versions if str(one.number) == wanted), None)
+        numbered = next((one for one in versions if str(one.number) == wanted), None)
+        found = self.holder(name, wanted) if kind == "@" else numbered
         if found is None:
-            aliases = [alias for alias in (CHAMPION, CHALLENGER, PREVIOUS) if self.holder(name, alias)]
+            aliases = [alias for alias in ALIASES if self.holder(name, alias)]
             raise TrackingError(
                 f"{uri}: {name} has no {'alias' if kind == '@' else 'version'} {wanted!r}; it has the "
                 f"versions {', '.join(str(one.number) for one in reversed(versions))} and the aliases "
@@ -242,7 +236,7 @@ class Registry:
         if version.fingerprint:
             # By its run, because the address that was registered does not follow a moved project.
             run = Run(self.store, self._client, call(self._client.get_run, version.run_id))
-            return run.download(version.folder, destination)
+            return run.download(files_folder(version.fingerprint), destination)
         source = call(self._client.get_model_version_download_uri, version.model, str(version.number))
         Path(destination).mkdir(parents=True, exist_ok=True)
         return Path(call(self.store.artifacts(source).download_artifacts, "", str(destination)))
@@ -252,13 +246,10 @@ class Registry:
         lines = []
         for model in self.models():
             lines.append(model)
-            aliases: dict[int, list[str]] = {}
-            for alias in (CHAMPION, CHALLENGER, PREVIOUS):
-                if (holder := self.holder(model, alias)) is not None:
-                    aliases.setdefault(holder.number, []).append(alias)
+            holders = {alias: self.holder(model, alias) for alias in ALIASES}
             for version in self.versions(model):
-                names = ", ".join(aliases.get(version.number, ()))
-                parts = (version.status, version.tags.get("cadnet.trial", ""), names)
+                names = [alias for alias, one in holders.items() if one and one.number == version.number]
+                parts = (version.status, version.tags.get("cadnet.trial", ""), ", ".join(names))
                 lines.append("  ".join(filter(None, (f"  version {version.number}", *parts))))
                 lines += [f"    {reason}" for reason in version.tags.get(TAG_REASONS, "").splitlines()]
         return "\n".join(lines or ["nothing is registered here yet"]) + "\n"

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from cadnet.files import file_digest, read_json
-from cadnet.tracking.environment import Provenance
 from cadnet.tracking.store import Store, TrackingError, call
 from cadnet.tracking.trials import (
     TAG_DATASET_DIGEST,
@@ -62,8 +61,7 @@ class Run:
         self._lock = threading.RLock()
         self._pending: list[Metric] = []
         self._skipped: list[str] = []
-        self._steps: dict[str, set[int]] = {}
-        self._results: dict[str, float] = {}
+        self._held: dict[str, dict[int, float]] = {}
         # Names the run held before it was opened here; their history is read when they are logged again.
         self._unread = set(entity.data.metrics) if resumed else set()
 
@@ -117,17 +115,12 @@ class Run:
         if key in self._unread:
             history = call(self._client.get_metric_history, self.run_id, key)
             self._unread.discard(key)
-            self._steps[key] = {item.step for item in history}
-            if history:
-                self._results[key] = max(history, key=lambda item: (item.step, item.timestamp)).value
-        if step is None:
-            # A result scored again replaces the former one: MLflow shows the newest of a step.
-            new = self._results.get(key) != value
-            self._results[key] = value
-            return new
-        steps = self._steps.setdefault(key, set())
-        new = step not in steps
-        steps.add(step)
+            history.sort(key=lambda item: item.timestamp)
+            self._held[key] = {item.step: item.value for item in history}
+        held = self._held.setdefault(key, {})
+        # A result scored again replaces the former one: MLflow shows the newest of a step.
+        new = step not in held if step is not None else held.get(0) != value
+        held[step or 0] = value
         return new
 
     def _note_skipped(self, points: Sequence[MetricPoint]) -> None:
@@ -245,11 +238,6 @@ class Run:
         """Return all tags of the run."""
         return dict(self._entity().data.tags)
 
-    def log_environment(self, provenance: Provenance, artifact: str = "environment.json") -> None:
-        """Log commit, data and GPU as tags, and the software environment as JSON."""
-        self.set_tags(provenance.tags())
-        self.log_text(json.dumps(provenance.environment, indent=2) + "\n", artifact)
-
     def download(self, artifact: str, destination: Path | str) -> Path:
         """Download an artifact (file or folder) into the folder ``destination``; returns its local path."""
         Path(destination).mkdir(parents=True, exist_ok=True)
@@ -285,7 +273,7 @@ class Unrecorded(Run):
         """Keep nothing."""
 
     log_params = log_metrics = log_table = log_text = log_artifact = log_artifacts = _ignore
-    log_dataset = log_model = set_tags = log_environment = finish = _ignore
+    log_dataset = log_model = set_tags = finish = _ignore
 
     def tags(self) -> dict[str, str]:
         """Return nothing."""

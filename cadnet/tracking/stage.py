@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -66,7 +67,7 @@ def track_stage(
     ):
         if not parent.resumed and (Path(root) / "params.yaml").is_file():
             parent.log_artifact(Path(root) / "params.yaml")
-        run.log_environment(provenance, f"environment/{stage}.json")
+        run.log_text(json.dumps(provenance.environment, indent=2) + "\n", f"environment/{stage}.json")
         if params is not None:
             run.log_params(params)
         yield run

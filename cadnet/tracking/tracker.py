@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from cadnet.tracking.environment import Provenance
@@ -244,24 +244,16 @@ class Untracked(Tracker):
     def __init__(self) -> None:
         """Open no store."""
 
-    def open_parent(self, *_: object, **__: object) -> Run:
+    def _open(self, *_: Any, **__: Any) -> Any:
         """Return a run that keeps nothing."""
         return Unrecorded()
 
-    def open_run(self, *_: object, **__: object) -> Run:
-        """Return a run that keeps nothing."""
-        return Unrecorded()
-
-    def settle_parent(self, *_: object, **__: object) -> None:
-        """Do nothing."""
-
-    def sweep_stale(self, *_: object, **__: object) -> list[str]:
+    def _find(self, *_: Any, **__: Any) -> Any:
         """Find nothing."""
         return []
 
-    def find_runs(self, *_: object, **__: object) -> list[RunRecord]:
-        """Find nothing."""
-        return []
+    open_parent = open_run = find_run = _open
+    settle_parent = sweep_stale = find_runs = _find
 
 
 def _is_stale(run: Entity) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cadnet.tracking import Tracker, Trial
+from cadnet.tracking import Run, Tracker, Trial
 from cadnet.tracking.store import resolve_store
 
 
@@ -52,3 +52,9 @@ def tracker(project: Path) -> Tracker:
 @pytest.fixture
 def trial() -> Trial:
     return Trial("synlcd-mixed", "cadnet", 0, scale="small")
+
+
+@pytest.fixture
+def run(tracker: Tracker, trial: Trial) -> Run:
+    """The trial's run, which is being trained."""
+    return tracker.open_run(trial, "f1", stage="train")

@@ -145,10 +145,9 @@ def test_plain_table_and_markdown_hold_the_same_trials(store: Path) -> None:
     assert "test_miou % ↑" in plain[1] and "loss ↓" in plain[1]
     marked = compare(EXPERIMENT, ["miou", "loss"], form="markdown", **options).splitlines()
     assert marked[0] == f"## {EXPERIMENT} | {SMALL} | synlcd aaaa1111"
-    assert marked[3].startswith("| --- | ---: |")
-    assert (
-        "| cadnet | 3 | 60.00 ± 10.00 | +15.00 | – | 0.2500 ± 0.0000 | -0.2500 | – | 3.90 | 200 |" in marked
-    )
+    assert set(marked[3]) == {"|", "-"}
+    rows = [" ".join(line.split()) for line in marked]
+    assert "| cadnet | 3 | 60.00 ± 10.00 | +15.00 | – | 0.2500 ± 0.0000 | -0.2500 | – | 3.90 | 200 |" in rows
 
 
 def test_a_terminal_gets_a_drawn_table_of_its_width(store: Path) -> None:

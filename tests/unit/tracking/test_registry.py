@@ -89,6 +89,15 @@ def test_a_model_is_registered_once(registry: Registry, run_id: str, tmp_path: P
     assert registry.models() == [BOARD] and registry.versions("cadnet-nothing") == []
 
 
+def test_a_moved_project_finds_what_was_registered(
+    registry: Registry, run_id: str, project: Path, tmp_path: Path
+) -> None:
+    version, _ = registry.register(BOARD, "a" * 64, run_id, build("one"))
+    moved = Registry(resolve_store(project.rename(tmp_path / "moved")))
+    found = moved.resolve(version.address)
+    assert (moved.download(found, tmp_path / "got") / "MLmodel").read_text("utf-8") == "one"
+
+
 def test_promotion_keeps_the_champion_before_and_rollback_returns_to_it(
     registry: Registry, run_id: str
 ) -> None:

@@ -12,7 +12,7 @@ import yaml
 from safetensors.numpy import load_file, save_file
 
 from cadnet.files import file_digest, read_json, write_json
-from cadnet.tracking import Provenance, Tracker, TrackingError, Trial, metric_points
+from cadnet.tracking import Provenance, Run, Tracker, TrackingError, Trial, metric_points
 from cadnet.tracking.run import clean_key
 
 PROVENANCE = Provenance(
@@ -62,10 +62,7 @@ def test_variant_tells_trials_apart() -> None:
     assert "scale" not in trial.tags()
 
 
-def test_nested_params_are_flat_and_whole_in_the_artifact(
-    tracker: Tracker, trial: Trial, tmp_path: Path
-) -> None:
-    run = tracker.open_run(trial, "f1", stage="train")
+def test_nested_params_are_flat_and_whole_in_the_artifact(run: Run, tracker: Tracker, tmp_path: Path) -> None:
     params = {"train": {"epochs": 3, "lr": 1e-3, "sizes": (1, 2)}, "notes": "é" * 9000, "none": None}
     run.log_params(params)
     logged = tracker.client.get_run(run.run_id).data.params
@@ -79,25 +76,22 @@ def test_nested_params_are_flat_and_whole_in_the_artifact(
     assert artifact == {**params, "train": {**params["train"], "sizes": [1, 2]}}
 
 
-def test_more_params_than_one_batch(tracker: Tracker, trial: Trial) -> None:
-    run = tracker.open_run(trial, "f1", stage="train")
+def test_more_params_than_one_batch(run: Run, tracker: Tracker) -> None:
     run.log_params({f"p{index}": index for index in range(250)})
     assert len(tracker.client.get_run(run.run_id).data.params) == 250
 
 
 def test_param_of_a_resumed_run_is_kept(
-    tracker: Tracker, trial: Trial, caplog: pytest.LogCaptureFixture
+    run: Run, tracker: Tracker, trial: Trial, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tracker.open_run(trial, "f1", stage="train").log_params({"lr": 0.1, "epochs": 2})
-    run = tracker.open_run(trial, "f1", stage="evaluate")
-    run.log_params({"lr": 0.2, "epochs": 2, "batch": 16})
+    run.log_params({"lr": 0.1, "epochs": 2})
+    tracker.open_run(trial, "f1", stage="evaluate").log_params({"lr": 0.2, "epochs": 2, "batch": 16})
     assert tracker.client.get_run(run.run_id).data.params == {"lr": "0.1", "epochs": "2", "batch": "16"}
     assert "param lr" in caplog.text
     assert "param epochs" not in caplog.text
 
 
-def test_metrics_beyond_one_batch_keep_their_steps(tracker: Tracker, trial: Trial) -> None:
-    run = tracker.open_run(trial, "f1", stage="train")
+def test_metrics_beyond_one_batch_keep_their_steps(run: Run, tracker: Tracker) -> None:
     run.log_metrics([("loss", 1.0 / (step + 1), step) for step in range(2500)])
     assert history(tracker, run.run_id, "loss") == [(step, 1.0 / (step + 1)) for step in range(2500)]
 
@@ -122,18 +116,17 @@ def test_resumed_training_repeats_no_step(tracker: Tracker, trial: Trial) -> Non
     assert history(tracker, first.run_id, "val") == [(step, 1.0) for step in range(2, 6)]
 
 
-def test_result_scored_again_replaces_the_former(tracker: Tracker, trial: Trial) -> None:
-    tracker.open_run(trial, "f1", stage="evaluate").log_metrics([("test/miou", 0.5, None)])
-    tracker.open_run(trial, "f1", stage="evaluate").log_metrics([("test/miou", 0.5, None)])
-    run = tracker.open_run(trial, "f1", stage="evaluate")
+def test_result_scored_again_replaces_the_former(run: Run, tracker: Tracker, trial: Trial) -> None:
+    run.log_metrics([("test/miou", 0.5, None)])
+    again = tracker.open_run(trial, "f1", stage="evaluate")
+    again.log_metrics([("test/miou", 0.5, None)])
     assert history(tracker, run.run_id, "test/miou") == [(0, 0.5)]
-    run.log_metrics([("test/miou", 0.4, None)])
+    again.log_metrics([("test/miou", 0.4, None)])
     assert tracker.client.get_run(run.run_id).data.metrics["test/miou"] == 0.4
     assert len(history(tracker, run.run_id, "test/miou")) == 2
 
 
-def test_values_that_are_not_finite_are_left_out_and_noted(tracker: Tracker, trial: Trial) -> None:
-    run = tracker.open_run(trial, "f1", stage="train")
+def test_values_that_are_not_finite_are_left_out_and_noted(run: Run, tracker: Tracker) -> None:
     nan, infinite = float("nan"), float("inf")
     run.log_metrics([("loss", 1.0, 0), ("loss", nan, 1), ("iou", -infinite, None)])
     run.log_metrics([("loss", 0.5, 2)])
@@ -143,19 +136,16 @@ def test_values_that_are_not_finite_are_left_out_and_noted(tracker: Tracker, tri
     assert entity.data.tags["cadnet.not_finite"] == "loss@1=nan, iou=-inf"
 
 
-def test_names_mlflow_refuses_are_cleaned(tracker: Tracker, trial: Trial) -> None:
+def test_names_mlflow_refuses_are_cleaned(run: Run, tracker: Tracker) -> None:
     assert clean_key("IoU(line)=é") == "IoU_line___"
     assert clean_key("test/per class: a-b.c_d") == "test/per class: a-b.c_d"
-    run = tracker.open_run(trial, "f1", stage="train")
     run.log_metrics([("IoU(line)", 0.25, None)])
     assert tracker.client.get_run(run.run_id).data.metrics == {"IoU_line_": 0.25}
 
 
 def test_metrics_wait_for_a_store_that_is_away(
-    tracker: Tracker, trial: Trial, monkeypatch: pytest.MonkeyPatch
+    run: Run, tracker: Tracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = tracker.open_run(trial, "f1", stage="train")
-
     def away(*_: object, **__: object) -> None:
         raise ConnectionError("gone")
 
@@ -172,12 +162,9 @@ def test_metrics_wait_for_a_store_that_is_away(
     assert tracker.client.get_run(run.run_id).info.status == "FINISHED"
 
 
-def test_locked_database_is_tried_again(
-    tracker: Tracker, trial: Trial, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_locked_database_is_tried_again(run: Run, tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow.exceptions import MlflowException
 
-    run = tracker.open_run(trial, "f1", stage="train")
     real, failures = tracker.client.log_batch, iter([True, True])
 
     def flaky(*args: object, **kwargs: object) -> object:
@@ -190,8 +177,7 @@ def test_locked_database_is_tried_again(
     assert history(tracker, run.run_id, "loss") == [(0, 1.0)]
 
 
-def test_table_is_replaced_and_listed_once(tracker: Tracker, trial: Trial, tmp_path: Path) -> None:
-    run = tracker.open_run(trial, "f1", stage="evaluate")
+def test_table_is_replaced_and_listed_once(run: Run, tmp_path: Path) -> None:
     run.log_table(pd.DataFrame({"old": [1]}), "tables/classes.json")
     run.log_table(pd.DataFrame({"class": ["line", "abpt"], "iou": [0.5, np.nan]}), "tables/classes.json")
     run.log_table(pd.DataFrame({"n": [1]}), "tables/other.json")
@@ -207,8 +193,7 @@ def test_table_is_replaced_and_listed_once(tracker: Tracker, trial: Trial, tmp_p
         run.log_table(pd.DataFrame(), "tables/classes.csv")
 
 
-def test_files_and_folders(tracker: Tracker, trial: Trial, tmp_path: Path) -> None:
-    run = tracker.open_run(trial, "f1", stage="evaluate")
+def test_files_and_folders(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "many"
     (folder / "sub").mkdir(parents=True)
     (folder / "sub" / "x.txt").write_text("x")
@@ -222,8 +207,7 @@ def test_files_and_folders(tracker: Tracker, trial: Trial, tmp_path: Path) -> No
         run.log_artifacts(tmp_path / "nowhere")
 
 
-def test_dataset_is_an_input_with_its_whole_digest(tracker: Tracker, trial: Trial) -> None:
-    run = tracker.open_run(trial, "f1", stage="train")
+def test_dataset_is_an_input_with_its_whole_digest(run: Run, tracker: Tracker) -> None:
     digest = "ab" * 32
     for _ in range(2):
         run.log_dataset("synlcd-mixed", digest, "datasets/synlcd-mixed")
@@ -234,8 +218,7 @@ def test_dataset_is_an_input_with_its_whole_digest(tracker: Tracker, trial: Tria
     assert run.tags()["cadnet.dataset_digest.synlcd-mixed"] == digest
 
 
-def test_long_tag_is_cut(tracker: Tracker, trial: Trial) -> None:
-    run = tracker.open_run(trial, "f1", stage="train")
+def test_long_tag_is_cut(run: Run) -> None:
     run.set_tags({"long": "x" * 9000})
     assert run.tags()["long"] == "x" * 7999 + "…"
 
@@ -249,9 +232,8 @@ def model(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_model_comes_back_and_results_are_linked_with_it(
-    tracker: Tracker, trial: Trial, model: tuple[Path, Path], tmp_path: Path
+    run: Run, tracker: Tracker, trial: Trial, model: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    run = tracker.open_run(trial, "f1", stage="train")
     run.log_dataset("synlcd-mixed", "ab" * 32, str(tmp_path))
     digest = run.log_model(*model)
     assert digest == file_digest(model[0]) == run.tags()["cadnet.model_sha256"]
@@ -288,9 +270,8 @@ def test_a_model_is_logged_once_per_weights(tracker: Tracker, trial: Trial, mode
 
 
 def test_bad_model_files_are_refused(
-    tracker: Tracker, trial: Trial, model: tuple[Path, Path], tmp_path: Path, project: Path
+    run: Run, model: tuple[Path, Path], tmp_path: Path, project: Path
 ) -> None:
-    run = tracker.open_run(trial, "f1", stage="train")
     weights, description = model
     with pytest.raises(FileNotFoundError, match=r"absent\.safetensors"):
         run.log_model(tmp_path / "absent.safetensors", description)

@@ -7,11 +7,21 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from cadnet.tracking import Terminated, Tracker, TrackingError, Trial, open_tracker, run_scope
+from cadnet.tracking import (
+    Run,
+    Terminated,
+    Tracker,
+    TrackingError,
+    Trial,
+    open_tracker,
+    run_scope,
+    track_stage,
+)
 from cadnet.tracking.processes import ProcessMark, process_start
 from cadnet.tracking.registry import open_registry
 from cadnet.tracking.stage import status_of
@@ -57,12 +67,10 @@ def test_other_fingerprint_is_another_run(tracker: Tracker, trial: Trial) -> Non
     assert [run.tags["cadnet.fingerprint"] for run in tracker.find_runs(EXPERIMENT)] == ["f2", "f1"]
 
 
-def test_a_deleted_run_begins_anew(tracker: Tracker, trial: Trial) -> None:
-    first = tracker.open_run(trial, "f1", stage="train")
-    tracker.client.delete_run(first.run_id)
-    run = tracker.open_run(trial, "f1", stage="train")
-    assert not run.resumed
-    assert run.run_id != first.run_id
+def test_a_deleted_run_begins_anew(run: Run, tracker: Tracker, trial: Trial) -> None:
+    tracker.client.delete_run(run.run_id)
+    again = tracker.open_run(trial, "f1", stage="train")
+    assert not again.resumed and again.run_id != run.run_id
 
 
 def test_restart_leaves_a_finished_run_alone(tracker: Tracker, trial: Trial) -> None:
@@ -76,8 +84,7 @@ def test_restart_leaves_a_finished_run_alone(tracker: Tracker, trial: Trial) -> 
     assert status(tracker, first.run_id) == "FINISHED"
 
 
-def test_deleted_experiment_comes_back(tracker: Tracker, trial: Trial) -> None:
-    run = tracker.open_run(trial, "f1", stage="train")
+def test_deleted_experiment_comes_back(run: Run, tracker: Tracker, trial: Trial) -> None:
     tracker.client.delete_experiment(tracker.client.get_run(run.run_id).info.experiment_id)
     again = tracker.open_run(trial, "f2", stage="train")
     assert tracker.client.get_run(again.run_id).info.status == "RUNNING"
@@ -121,8 +128,7 @@ def test_scope_finishes_run_and_parent(tracker: Tracker, trial: Trial) -> None:
     assert (status(tracker, run.run_id), status(tracker, parent.run_id)) == ("FINISHED", "FINISHED")
 
 
-def test_failure_is_marked_with_its_error(tracker: Tracker, trial: Trial, tmp_path: Path) -> None:
-    run = tracker.open_run(trial, "f1", stage="train")
+def test_failure_is_marked_with_its_error(run: Run, tracker: Tracker, trial: Trial, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="loss exploded"), run_scope(run, stage="train"):
         raise ValueError("loss exploded")
     assert status(tracker, run.run_id) == "FAILED"
@@ -136,10 +142,8 @@ def test_failure_is_marked_with_its_error(tracker: Tracker, trial: Trial, tmp_pa
 
 
 def test_store_that_fails_too_does_not_hide_the_error(
-    tracker: Tracker, trial: Trial, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    run: Run, tracker: Tracker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run = tracker.open_run(trial, "f1", stage="train")
-
     def away(*_: object, **__: object) -> None:
         raise ConnectionError("gone")
 
@@ -179,9 +183,25 @@ def test_process_ends_as_a_shell_expects_of_sigterm() -> None:
     assert process.returncode == 143
 
 
-def test_scope_works_outside_the_main_thread(tracker: Tracker, trial: Trial) -> None:
-    run = tracker.open_run(trial, "f1", stage="train")
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_training_logs_the_load_of_the_machine(
+    tracker: Tracker, trial: Trial, project: Path, monkeypatch: pytest.MonkeyPatch, wanted: bool
+) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
+    monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", str(wanted).lower())
+    with track_stage(trial, "f1", stage="train", root=project, system_metrics=True) as run:
+        deadline = time.monotonic() + (30 if wanted else 0.5)
+        while not (found := logged_load(tracker, run)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+    assert ("system/cpu_utilization_percentage" in found) == wanted
+    assert status(tracker, run.run_id) == "FINISHED"
 
+
+def logged_load(tracker: Tracker, run: Run) -> set[str]:
+    return {name for name in tracker.client.get_run(run.run_id).data.metrics if name.startswith("system/")}
+
+
+def test_scope_works_outside_the_main_thread(run: Run, tracker: Tracker) -> None:
     def work() -> None:
         with run_scope(run, stage="train"):
             run.log_metrics([("loss", 1.0, 0)])

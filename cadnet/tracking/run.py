@@ -177,13 +177,12 @@ class Run:
             source: its folder.
             context: what it is used for.
         """
-        from mlflow.data.dataset_source_registry import resolve_dataset_source
+        from mlflow.data.dataset_source_registry import get_dataset_source_from_json
         from mlflow.data.meta_dataset import MetaDataset
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        about = MetaDataset(  # type: ignore[abstract]
-            resolve_dataset_source(source), name, digest[:_DIGEST_LENGTH]
-        )
+        folder = get_dataset_source_from_json(json.dumps({"uri": source}), "local")
+        about = MetaDataset(folder, name, digest[:_DIGEST_LENGTH])  # type: ignore[abstract]
         entry = DatasetInput(Dataset(**about.to_dict()), [InputTag("mlflow.data.context", context)])
         call(self._client.log_inputs, self.run_id, [entry])
         self._links |= {"dataset_name": name, "dataset_digest": digest[:_DIGEST_LENGTH]}

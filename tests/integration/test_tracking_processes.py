@@ -50,7 +50,7 @@ def test_two_processes_at_once_then_one_killed_and_resumed(
     lines = [first.stdout.readline().strip() for _ in range(4)]
     run_id = lines[3]
     assert lines[:3] == ["0", "1", "2"]
-    output, _ = second.communicate(timeout=120)
+    output, _ = second.communicate(timeout=280)
     assert second.returncode == 0, output
     first.kill()
     first.communicate(timeout=30)

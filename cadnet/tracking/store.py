@@ -32,7 +32,7 @@ PROXY = "mlflow-artifacts:/"
 """How addresses of artifacts begin that are relative to that folder, or to the one of a server."""
 _SQLITE = "sqlite:///"
 _DATABASES = ("postgresql", "mysql", "mssql")
-_LOCK_SECONDS = 180
+_LOCK_SECONDS = 600
 
 logger = logging.getLogger(__name__)
 

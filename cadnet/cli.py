@@ -131,8 +131,8 @@ def compare(
     import shutil
     import sys
 
-    from cadnet.tracking.compare_command import compare as compare_methods
-    from cadnet.tracking.tracker import TrackingError
+    from cadnet.tracking.compare import compare as compare_methods
+    from cadnet.tracking.store import TrackingError
 
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     try:
@@ -179,7 +179,7 @@ def predict(
     Exit code 0: all good; 1: some are defective; 2: an error, or images that could not be judged.
     """
     from cadnet.inference.command import ERROR, Request, run
-    from cadnet.tracking.tracker import TrackingError
+    from cadnet.tracking.store import TrackingError
 
     def resolve(address: str) -> Path:
         from cadnet.tracking.product_logging import fetch_product
@@ -204,11 +204,11 @@ def predict(
 @app.command()
 def models(store: Store = None) -> None:
     """List the registered models: versions, the champion, and why others were rejected."""
-    from cadnet.tracking.registry_command import list_models
-    from cadnet.tracking.tracker import TrackingError
+    from cadnet.tracking.registry import Registry
+    from cadnet.tracking.store import TrackingError, resolve_store
 
     try:
-        typer.echo(list_models(store), nl=False)
+        typer.echo(Registry(resolve_store(".", store)).describe(), nl=False)
     except TrackingError as error:
         fail(error)
 
@@ -219,10 +219,10 @@ def rollback(
     store: Store = None,
 ) -> None:
     """Make the champion before the present one champion again."""
-    from cadnet.tracking.registry_command import roll_back
-    from cadnet.tracking.tracker import TrackingError
+    from cadnet.tracking.registry import Registry
+    from cadnet.tracking.store import TrackingError, resolve_store
 
     try:
-        typer.echo(roll_back(product, store), nl=False)
+        typer.echo(Registry(resolve_store(".", store)).roll_back(product), nl=False)
     except TrackingError as error:
         fail(error)

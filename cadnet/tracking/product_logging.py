@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,32 +13,19 @@ from cadnet.images import read_image
 from cadnet.inference import read_product
 from cadnet.inference.product import PRODUCT_NAME, Product
 from cadnet.tracking.registry import Registry
-from cadnet.tracking.store import resolve_store
-from cadnet.tracking.tracker import TrackingError
+from cadnet.tracking.store import TrackingError, resolve_store
 
 if TYPE_CHECKING:
     import numpy as np
 
 SCRIPT = Path(__file__).with_name("product_model.py")
 PRODUCT = "product"
-"""Name of the artifact that is the product's folder."""
+"""Name of the artifact that is the product's folder; the script's too, which imports nothing from here."""
 
 REQUIREMENTS = (
-    "torch",
-    "torchvision",
-    "timm",
-    "segmentation-models-pytorch",
-    "safetensors",
-    "numpy",
-    "opencv-python-headless",
-    "pillow",
-    "pydantic",
-    "PyYAML",
-    "pycocotools",
-    "defusedxml",
-    "filelock",
-    "rich",
-)
+    "torch", "torchvision", "timm", "segmentation-models-pytorch", "safetensors", "numpy",
+    "opencv-python-headless", "pillow", "pydantic", "PyYAML", "pycocotools", "defusedxml", "filelock", "rich",
+)  # fmt: skip
 """What prediction imports; installed versions are noted with the model."""
 
 EXAMPLE = 64
@@ -48,7 +36,7 @@ def save_product_model(folder: Path | str, product: Path | str) -> None:
     """Write a product as an MLflow model with a signature of two images of free height and width.
 
     Args:
-        folder: empty, or not there yet.
+        folder: empty, or not existing.
         product: folder that :func:`~cadnet.inference.product.write_product` made.
 
     Raises:
@@ -92,22 +80,22 @@ def fetch_product(uri: str, cache: Path | str, root: Path | str = ".", store: st
     registry = Registry(resolve_store(root, store))
     version = registry.resolve(uri)
     # Versions never change, but another store may have the same names.
-    place = Path(cache) / version.model / f"{version.number}-{version.fingerprint[:16]}"
-    if not place.is_dir():
-        with atomic_directory(place) as folder:
-            # MLflow names the folder it downloads after the last part of its source.
+    cached = Path(cache) / version.model / f"{version.number}-{version.fingerprint[:16]}"
+    if not cached.is_dir():
+        with atomic_directory(cached) as folder:
+            # MLflow names the folder it downloads after its path in the run.
             registry.download(version, folder / "download").rename(folder / "model")
-            (folder / "download").rmdir()
-    product = product_folder(place / "model")
+            shutil.rmtree(folder / "download")
+    product = product_folder(cached / "model")
     read_product(product)
     return product
 
 
 def product_folder(model: Path) -> Path:
-    """Where the product lies in a downloaded MLflow model.
+    """Return the product's folder in a downloaded MLflow model.
 
     Raises:
-        TrackingError: it holds none.
+        TrackingError: it holds none, or several.
     """
     # MLflow keeps the name that the folder had.
     found = [path for path in (model / "artifacts").glob("*") if (path / PRODUCT_NAME).is_file()]

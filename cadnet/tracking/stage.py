@@ -1,17 +1,32 @@
-"""Everything a pipeline stage needs to be recorded, in one ``with``."""
+"""Recording a pipeline stage in one ``with``, and closing its run with how it really ended."""
 
 from __future__ import annotations
 
+import json
+import logging
+import os
+import signal
+import threading
+import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from cadnet.tracking.environment import collect_provenance, invocation_key
-from cadnet.tracking.mlflow_tracker import open_tracker
-from cadnet.tracking.scope import run_scope
-from cadnet.tracking.tracker import Run, Tracker
-from cadnet.tracking.trials import Trial
+from cadnet.tracking.run import Run
+from cadnet.tracking.tracker import Tracker, Untracked, open_tracker
+from cadnet.tracking.trials import TAG_ERROR, FinalStatus, Trial
+
+logger = logging.getLogger(__name__)
+
+
+class Terminated(SystemExit):
+    """SIGTERM arrived. Uncaught it ends the process with the status a shell gives that signal."""
+
+    def __init__(self) -> None:
+        super().__init__(128 + signal.SIGTERM)
 
 
 @contextmanager
@@ -23,42 +38,134 @@ def track_stage(
     root: Path | str = ".",
     params: Mapping[str, Any] | None = None,
     restart: bool = False,
-    run_id: str | None = None,
-    tracker: Tracker | None = None,
-    params_file: str = "params.yaml",
+    system_metrics: bool = False,
 ) -> Iterator[Run]:
-    """Open the trial's run beneath its invocation's, record where it comes from, and close it truthfully.
+    """Open the trial's run beneath its invocation's, log where it comes from, and close it truthfully.
 
-    With several training processes call it in the first one only; the others use ``NullTracker``.
+    With several training processes call it in the first one only.
 
     Args:
         trial: what is trained or scored.
         fingerprint: digest of all that decides the training; the same in every stage of the trial.
         stage: for example ``train`` or ``evaluate``.
         root: the project's folder.
-        params: parameters to record.
+        params: parameters to log.
         restart: the stage begins from nothing (no checkpoint was found): a finished run is not added to.
-        run_id: run to resume, where the caller has kept it.
-        tracker: where to record; by default the project's store.
-        params_file: parameter file, part of the invocation's key.
+        system_metrics: log the load of processor, memory, disk, network and GPU every ten seconds, unless
+            ``MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING`` is false.
     """
-    tracker = tracker if tracker is not None else open_tracker(root)
+    tracker = open_tracker(root)
     provenance = collect_provenance(root)
     tracker.sweep_stale(trial.experiment)
-    parent = tracker.open_parent(invocation_key(root, params_file), trial.experiment, provenance)
+    parent = tracker.open_parent(invocation_key(root), trial.experiment, provenance)
     run = tracker.open_run(
-        trial,
-        fingerprint,
-        stage=stage,
-        parent=parent,
-        run_id=run_id,
-        restart=restart,
-        provenance=provenance,
+        trial, fingerprint, stage=stage, parent=parent, restart=restart, provenance=provenance
     )
-    with run_scope(run, stage=stage, tracker=tracker, parent=parent):
-        if not parent.resumed and (Path(root) / params_file).is_file():
-            parent.log_artifact(Path(root) / params_file)
-        run.log_environment(provenance, f"environment/{stage}.json")
+    with (
+        run_scope(run, stage=stage, tracker=tracker, parent=parent),
+        _system_metrics(tracker if system_metrics else None, run),
+    ):
+        if not parent.resumed and (Path(root) / "params.yaml").is_file():
+            parent.log_artifact(Path(root) / "params.yaml")
+        run.log_text(json.dumps(provenance.environment, indent=2) + "\n", f"environment/{stage}.json")
         if params is not None:
             run.log_params(params)
         yield run
+
+
+@contextmanager
+def run_scope(
+    run: Run, *, stage: str, tracker: Tracker | None = None, parent: Run | None = None
+) -> Iterator[Run]:
+    """Close ``run`` (and ``stage`` of it) as FINISHED, FAILED or KILLED, whichever is true at its end.
+
+    FAILED leaves the error as a tag and its traceback as an artifact. Ctrl-C and SIGTERM give KILLED; for the
+    latter a handler is installed while the block runs, in the main thread only. With ``tracker`` and
+    ``parent`` the parent's status is settled too. The exception always goes on.
+    """
+    with _sigterm_raises():
+        try:
+            yield run
+            run.finish("FINISHED", stage)
+        except BaseException as error:
+            _close_after(error, run, status_of(error), stage)
+            raise
+        finally:
+            if tracker is not None and parent is not None:
+                try:
+                    tracker.settle_parent(parent)
+                except Exception:
+                    # The next stage or sweep settles it; the trial itself is recorded.
+                    logger.exception("the parent run %s could not be settled", parent.run_id)
+
+
+def status_of(error: BaseException) -> FinalStatus:
+    """Return the status of a run that ended with ``error``."""
+    if isinstance(error, SystemExit):
+        # Lightning turns Ctrl-C into exit(1) and SIGTERM into a SystemExit of its own without a code.
+        if type(error) is not SystemExit or _caused_by_interrupt(error):
+            return "KILLED"
+        return "FINISHED" if error.code in (0, None) else "FAILED"
+    return "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+
+
+def _caused_by_interrupt(error: BaseException) -> bool:
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        if isinstance(cause, KeyboardInterrupt | Terminated):
+            return True
+        seen.add(id(cause))
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def _close_after(error: BaseException, run: Run, status: FinalStatus, stage: str) -> None:
+    """Close the run; a failing store must not hide the error that is on its way."""
+    try:
+        if status == "FAILED":
+            run.set_tags({TAG_ERROR: f"{stage}: {type(error).__name__}: {error}"})
+            run.log_text("".join(traceback.format_exception(error)), f"errors/{stage}.txt")
+    except Exception:
+        logger.exception("the error of run %s could not be recorded", run.run_id)
+    try:
+        run.finish(status, stage)
+    except Exception:
+        logger.exception("run %s could not be marked %s", run.run_id, status)
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Turn the first SIGTERM into ``Terminated``; later ones are ignored so that closing can complete."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handler(_number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise Terminated
+
+    previous = signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        # None stands for a handler that was not installed from Python.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if previous is None else previous)
+
+
+@contextmanager
+def _system_metrics(tracker: Tracker | None, run: Run) -> Iterator[None]:
+    """Let MLflow's own monitor log the load of the machine to ``run`` from a thread."""
+    wanted = os.environ.get("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true").lower() in ("true", "1")
+    if tracker is None or isinstance(tracker, Untracked) or not wanted:
+        yield
+        return
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    monitor = SystemMetricsMonitor(run.run_id, resume_logging=run.resumed, tracking_uri=tracker.store.uri)
+    monitor.start()
+    try:
+        yield
+    finally:
+        with suppress(Exception):
+            monitor.finish()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import getpass
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from cadnet.config import MethodParams, TrainParams
 
 Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 FinalStatus = Literal["FINISHED", "FAILED", "KILLED"]
@@ -20,6 +22,7 @@ TAG_SKIPPED = "cadnet.not_finite"
 TAG_COMMIT = "cadnet.commit."
 TAG_STAGE_STATUS = "cadnet.stage."
 TAG_DATASET_DIGEST = "cadnet.dataset_digest."
+TAG_WEIGHTS_DIGEST = "cadnet.model_sha256"
 TAG_PARENT = "mlflow.parentRunId"
 """The tag by which MLflow's own page draws a run beneath another."""
 
@@ -28,7 +31,7 @@ TAG_PARENT = "mlflow.parentRunId"
 class Trial:
     """One trial of the experiment grid: a method trained and scored on a dataset with a seed.
 
-    ``variant`` tells apart trials that share the rest, for example the share of labels (``label10``).
+    ``variant`` tells apart trials that share the rest, for example the fraction of labels (``label10``).
     ``scale`` and ``subset`` (the part of a dataset, such as ``line``) are shown and filtered by, and are no
     part of the name.
     """
@@ -76,3 +79,31 @@ def user_tags(stage: str) -> dict[str, str]:
     with contextlib.suppress(KeyError, OSError):
         tags["mlflow.user"] = getpass.getuser()
     return tags
+
+
+def training_params(method: MethodParams, train: TrainParams, seed: int) -> dict[str, Any]:
+    """Return what a run logs of a training: all of it, and the few settings one compares by."""
+    whole = {"method": method.model_dump(), "train": train.model_dump(), "seed": seed}
+    return whole | comparable_params(method, train)
+
+
+def comparable_params(method: MethodParams, train: TrainParams) -> dict[str, str | int | float]:
+    """Return the settings to compare trials by, under short names that each method has.
+
+    ``lr`` is the rate really used, scaled with the batch. ``lambda`` and ``decoder`` of a method without them
+    are 0 and ``none``, so that it too has a position on the axis.
+    """
+    recipe = train.recipes[method.recipe]
+    return {
+        "model": method.model,
+        "loss": method.loss,
+        "lambda": method.contrastive_weight,
+        "decoder": str(method.options.get("decoder", "none")),
+        "optimizer": recipe.optimizer,
+        "schedule": recipe.schedule,
+        "lr": recipe.lr * train.batch_size / recipe.reference_batch,
+        "weight_decay": recipe.weight_decay,
+        "epochs": train.epochs,
+        "batch_size": train.batch_size,
+        "crop": train.crop,
+    }

@@ -22,10 +22,10 @@ from cadnet.evaluation.slices import defect_contrast
 from cadnet.files import atomic_directory, atomic_path, write_json
 from cadnet.models.tensors import WeightsError
 from cadnet.models.weights import ModelDescription, load_model
-from cadnet.tracking.cost import measure_cost, training_params
-from cadnet.tracking.stage import track_stage
-from cadnet.tracking.tracker import metric_points
+from cadnet.tracking import metric_points, track_stage
+from cadnet.tracking.trials import training_params
 from pipelines.stages.command import parse_trial, read_params, run_stage
+from pipelines.stages.cost import measure_cost
 from pipelines.stages.scoring import (
     SPLIT,
     Chosen,

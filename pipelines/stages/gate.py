@@ -21,8 +21,7 @@ from cadnet.inference.acceptance import acceptance_counts, measure
 from cadnet.reporting.gate import Acceptance, Choice, GateRecord, render_gate
 from cadnet.tracking import Run, track_stage
 from cadnet.tracking.product_logging import fetch_product
-from cadnet.tracking.registry import Registry, open_registry
-from cadnet.tracking.versions import APPROVED, CHALLENGER, CHAMPION, Version
+from cadnet.tracking.registry import APPROVED, CHALLENGER, CHAMPION, Registry, Version, open_registry
 from cadnet.writing.progress import open_progress
 from pipelines.stages.command import run_product_stage
 from pipelines.stages.scoring import device_name

@@ -20,10 +20,9 @@ from cadnet.inference import Product, write_product
 from cadnet.inference.product import Card
 from cadnet.models.weights import ModelDescription, load_model
 from cadnet.tracking import Run, collect_provenance, track_stage
-from cadnet.tracking.cost import training_params
 from cadnet.tracking.product_logging import save_product_model
-from cadnet.tracking.registry import open_registry
-from cadnet.tracking.versions import PENDING, Version, model_name
+from cadnet.tracking.registry import PENDING, Version, model_name, open_registry
+from cadnet.tracking.trials import training_params
 from pipelines.stages.command import run_product_stage
 from pipelines.stages.references import find_references
 from pipelines.stages.scoring import Scoring

@@ -14,10 +14,8 @@ import cadnet
 from cadnet.config import ProjectParams
 from cadnet.datasets.manifest import DatasetError, open_dataset
 from cadnet.files import atomic_directory, atomic_path, read_json, tree_digest, value_digest
-from cadnet.tracking.cost import training_params
-from cadnet.tracking.model_logging import log_model
-from cadnet.tracking.stage import track_stage
-from cadnet.tracking.tracker import Run, metric_points
+from cadnet.tracking import Run, metric_points, track_stage
+from cadnet.tracking.trials import training_params
 from cadnet.training.fit import STATE_FILE, FitResult, fit
 from cadnet.training.job import Job
 from cadnet.training.task import Epoch
@@ -101,11 +99,12 @@ def run_job(
         stage=stage,
         params=training_params(job.method, job.train, trial.seed) | dict(settings or {}),
         restart=not (work / STATE_FILE).is_file(),
+        system_metrics=True,
     ) as run:
         run.log_dataset(trained_on(trial, params), trained.digest, str(trained.root))
         result = fit(job, work, CACHE, on_epoch=lambda row: log_epoch(run, row), metadata=metadata)
         publish(trial, work, result)
-        log_model(run, *(trial.model / name for name in MODEL_FILES))
+        run.log_model(*(trial.model / name for name in MODEL_FILES))
         best = {f"best_{k}": v for k, v in result.best.items() if k.startswith(("epoch", "val_"))}
         run.log_metrics(metric_points(numbers(best)))
         seconds = sum(float(row["train_seconds"] or 0) for row in result.history)

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from cadnet.tracking import MlflowTracker, RunRecord
+from cadnet.tracking import RunRecord, Tracker
 from cadnet.tracking.store import resolve_store
 from cadnet.tracking.trials import TAG_KIND
 from pipelines.flows.project import read_graph
@@ -139,9 +139,9 @@ class Project:
         """Each stage with the stages it needs directly."""
         return read_graph(self.root).needs
 
-    def tracker(self) -> MlflowTracker:
+    def tracker(self) -> Tracker:
         """The project's own store."""
-        return MlflowTracker(resolve_store(self.root, "sqlite:///mlflow.db"))
+        return Tracker(resolve_store(self.root, "sqlite:///mlflow.db"))
 
     def trial_runs(self, method: str) -> list[RunRecord]:
         """All MLflow runs of a method's trial, newest first."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cadnet.tracking import MlflowTracker, Trial, track_stage
+from cadnet.tracking import Tracker, Trial, track_stage
 from cadnet.tracking.store import resolve_store
 from cadnet.tracking.trials import TAG_KIND, TAG_PARENT
 
@@ -50,12 +50,12 @@ def test_two_processes_at_once_then_one_killed_and_resumed(
     lines = [first.stdout.readline().strip() for _ in range(4)]
     run_id = lines[3]
     assert lines[:3] == ["0", "1", "2"]
-    output, _ = second.communicate(timeout=120)
+    output, _ = second.communicate(timeout=280)
     assert second.returncode == 0, output
     first.kill()
     first.communicate(timeout=30)
 
-    tracker = MlflowTracker(resolve_store(tmp_path))
+    tracker = Tracker(resolve_store(tmp_path))
     parents = tracker.find_runs(EXPERIMENT, {TAG_KIND: "parent"})
     assert len(parents) == 1
     settings = tracker.find_run(parents[0].run_id).download("params.yaml", tmp_path / "out")
@@ -67,7 +67,7 @@ def test_two_processes_at_once_then_one_killed_and_resumed(
     }
     assert tracker.client.get_run(parents[0].run_id).info.status == "RUNNING"
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["mlflow.db", "mlflow.db.lock", "mlruns", "out", "params.yaml"]
+    assert names == ["mlartifacts", "mlflow.db", "mlflow.db.lock", "out", "params.yaml"]
 
     swept = set(tracker.sweep_stale(EXPERIMENT))
     assert run_id in swept

@@ -13,10 +13,9 @@ from cadnet.datasets.manifest import open_dataset
 from cadnet.files import read_json, write_json
 from cadnet.models.factory import build_model
 from cadnet.models.weights import save_weights
-from cadnet.tracking import MlflowTracker
-from cadnet.tracking.registry import Registry
+from cadnet.tracking import Tracker
+from cadnet.tracking.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
 from cadnet.tracking.store import resolve_store
-from cadnet.tracking.versions import CHALLENGER, CHAMPION, PREVIOUS
 from pipelines.stages import evaluate, gate, register, train
 from tests.fakes import CLASSES, write_fake_dataset
 
@@ -111,7 +110,7 @@ def test_only_a_better_network_becomes_champion(
     assert third["passed"], third["reasons"]
     assert holders() == (3, None, 1)
     run_id = registry.version(NAME, 3).run_id  # type: ignore[union-attr]
-    kept = MlflowTracker(resolve_store(".")).find_run(run_id).download("gate/version-3", products / "kept")
+    kept = Tracker(resolve_store(".")).find_run(run_id).download("gate/version-3", products / "kept")
     assert read_json(kept / "decision.json") == third
     assert "cadnet-screen version 3 is champion" in (kept / "index.html").read_text("utf-8")
 

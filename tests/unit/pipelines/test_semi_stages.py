@@ -14,7 +14,7 @@ from cadnet.datasets.manifest import open_dataset
 from cadnet.files import read_json
 from cadnet.models.weights import ModelDescription
 from cadnet.reporting.few_labels import few_label_table
-from cadnet.tracking import MlflowTracker
+from cadnet.tracking import Tracker
 from cadnet.tracking.store import resolve_store
 from cadnet.tracking.trials import TAG_KIND
 from pipelines.stages import evaluate, finetune, pretrain
@@ -82,7 +82,7 @@ def test_the_protocol_from_pre_training_to_the_report(
     (one,) = kept["result"]["metrics"]["classes"]
     assert one["tp"] + one["fn"] == truth
 
-    tracker = MlflowTracker(resolve_store(semi, "sqlite:///mlflow.db"))
+    tracker = Tracker(resolve_store(semi, "sqlite:///mlflow.db"))
     runs = tracker.find_runs("cadnet/synlcd-line/semi", {TAG_KIND: "trial"})
     assert {(found.tags["method"], found.tags["variant"]) for found in runs} == {
         (method, variant) for method in ("uaps", "cadnet-few") for variant in ("label0", "label20")

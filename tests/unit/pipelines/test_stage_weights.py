@@ -12,7 +12,7 @@ from cadnet.datasets.manifest import open_dataset
 from cadnet.files import file_digest, read_json
 from cadnet.models.factory import build_model
 from cadnet.models.weights import save_weights
-from cadnet.tracking import MlflowTracker
+from cadnet.tracking import Tracker
 from cadnet.tracking.store import resolve_store
 from cadnet.tracking.trials import TAG_KIND
 from pipelines.stages import evaluate
@@ -108,7 +108,7 @@ def test_a_cross_test_is_a_run_of_its_own(tracked: Path, monkeypatch: pytest.Mon
     for test in ([], ["--test", "synlcd-line"], ["--test", "synlcd-line"]):
         monkeypatch.setattr(sys, "argv", ["stage", *TRIAL, *test])
         evaluate.main()
-    tracker = MlflowTracker(resolve_store(project, "sqlite:///mlflow.db"))
+    tracker = Tracker(resolve_store(project, "sqlite:///mlflow.db"))
     (own,) = tracker.find_runs("cadnet/synlcd/supervised", {TAG_KIND: "trial"})
     # Scored twice, and still one run.
     (cross,) = tracker.find_runs("cadnet/synlcd-line/cross", {TAG_KIND: "trial"})

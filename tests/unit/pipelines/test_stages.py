@@ -13,7 +13,7 @@ from cadnet.config import load_params
 from cadnet.datasets.manifest import open_dataset
 from cadnet.files import write_json
 from cadnet.images import write_png
-from cadnet.tracking import MlflowTracker
+from cadnet.tracking import Tracker
 from cadnet.tracking.store import resolve_store
 from cadnet.tracking.trials import TAG_ERROR
 from cadnet.training.job import Job
@@ -82,7 +82,7 @@ def test_wrong_mask_values_fail_the_run_and_leave_no_model(tracked: Path, fails:
     assert not (project / "reports").exists()
     assert list((project / "cache").iterdir()) == []
 
-    tracker = MlflowTracker(resolve_store(project))
+    tracker = Tracker(resolve_store(project))
     trial, parent = tracker.find_runs("cadnet/synlcd/supervised")
     assert (trial.status, parent.status) == ("FAILED", "FAILED")
     assert trial.tags["cadnet.stage.train"] == "FAILED"

@@ -15,7 +15,7 @@ from cadnet.files import write_json
 from cadnet.models.factory import build_model
 from cadnet.models.weights import save_weights
 from cadnet.reporting.gate import Acceptance, Choice, GateRecord
-from cadnet.tracking import MlflowTracker
+from cadnet.tracking import Tracker
 from cadnet.tracking.store import resolve_store
 from cadnet.tracking.trials import TAG_KIND
 from pipelines.stages.evaluate import evaluate, open_scored
@@ -179,7 +179,7 @@ def test_the_report_shows_and_records_every_table(
         "synlcd.md", "synlcd-ablation.md", "synlcd-decoder.md", "synlcd-lambda.md", "cross.md",
         "few-labels.csv", "few-labels.md",
     }  # fmt: skip
-    tracker = MlflowTracker(resolve_store(".", "sqlite:///mlflow.db"))
+    tracker = Tracker(resolve_store(".", "sqlite:///mlflow.db"))
     wanted = {
         "cadnet/synlcd/supervised": "synlcd.md", "cadnet/synlcd/ablation": "synlcd-ablation.md",
         "cadnet/synlcd-line/cross": "cross.md", "cadnet/synlcd-abpt/cross": "cross.md",

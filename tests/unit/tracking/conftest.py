@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cadnet.tracking import MlflowTracker, Trial
+from cadnet.tracking import Run, Tracker, Trial
 from cadnet.tracking.store import resolve_store
 
 
@@ -20,7 +20,7 @@ def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # What killed creators leave; both must not stand in the way.
     (folder / "mlflow.db").touch()
     (folder / ".mlflow.db.123.tmp.db").write_bytes(b"half a database")
-    MlflowTracker(resolve_store(folder, "sqlite:///mlflow.db"))
+    Tracker(resolve_store(folder, "sqlite:///mlflow.db"))
     return folder / "mlflow.db"
 
 
@@ -45,10 +45,16 @@ def project(make_project: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.fixture
-def tracker(project: Path) -> MlflowTracker:
-    return MlflowTracker(resolve_store(project))
+def tracker(project: Path) -> Tracker:
+    return Tracker(resolve_store(project))
 
 
 @pytest.fixture
 def trial() -> Trial:
     return Trial("synlcd-mixed", "cadnet", 0, scale="small")
+
+
+@pytest.fixture
+def run(tracker: Tracker, trial: Trial) -> Run:
+    """The trial's run, which is being trained."""
+    return tracker.open_run(trial, "f1", stage="train")

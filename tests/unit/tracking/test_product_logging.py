@@ -17,7 +17,7 @@ from cadnet.images import write_png
 from cadnet.inference import Predictor, ProductError, read_product, write_product
 from cadnet.models.factory import build_model
 from cadnet.models.weights import save_weights
-from cadnet.tracking import MlflowTracker, TrackingError, Trial
+from cadnet.tracking import Tracker, TrackingError, Trial
 from cadnet.tracking.product_logging import fetch_product, product_folder, save_product_model
 from cadnet.tracking.registry import Registry
 from cadnet.tracking.store import resolve_store
@@ -52,7 +52,7 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_registered_product_is_fetched_once(
-    product: Path, project: Path, tracker: MlflowTracker, trial: Trial, monkeypatch: pytest.MonkeyPatch
+    product: Path, project: Path, tracker: Tracker, trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = tracker.open_run(trial, "f" * 64, stage="register").run_id
     registry = Registry(resolve_store(project))

@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from cadnet.cli import app
-from cadnet.tracking import MlflowTracker, TrackingError, Trial
-from cadnet.tracking.registry import Registry
+from cadnet.tracking import Tracker, TrackingError, Trial
+from cadnet.tracking.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, Version, model_name
+from cadnet.tracking.run import Run
 from cadnet.tracking.store import resolve_store
-from cadnet.tracking.versions import CHALLENGER, CHAMPION, PREVIOUS, Version, model_name
 
 BOARD = model_name("board")
 WRITES = (
@@ -33,7 +33,7 @@ def registry(project: Path) -> Registry:
 
 
 @pytest.fixture
-def run_id(tracker: MlflowTracker, trial: Trial) -> str:
+def run_id(tracker: Tracker, trial: Trial) -> str:
     return tracker.open_run(trial, "f" * 64, stage="train").run_id
 
 
@@ -47,8 +47,9 @@ def build(text: str) -> Callable[[Path], None]:
 def dying(registry: Registry, monkeypatch: pytest.MonkeyPatch, after: int) -> list[str]:
     """Let the ``after`` first writes through and die at the next; returns what was written."""
     written: list[str] = []
-    for name in WRITES:
-        original = getattr(registry._client, name)
+    owners = {name: Run if name == "log_artifacts" else registry._client for name in WRITES}
+    for name, owner in owners.items():
+        original = getattr(owner, name)
 
         def write(*args: Any, _original: Any = original, _name: str = name, **kwargs: Any) -> Any:
             if len(written) == after:
@@ -56,7 +57,7 @@ def dying(registry: Registry, monkeypatch: pytest.MonkeyPatch, after: int) -> li
             written.append(_name)
             return _original(*args, **kwargs)
 
-        monkeypatch.setattr(registry._client, name, write)
+        monkeypatch.setattr(owner, name, write)
     return written
 
 
@@ -86,6 +87,15 @@ def test_a_model_is_registered_once(registry: Registry, run_id: str, tmp_path: P
     assert [one.number for one in registry.versions(BOARD)] == [2, 1]
     assert (registry.download(version, tmp_path / "got") / "MLmodel").read_text("utf-8") == "one"
     assert registry.models() == [BOARD] and registry.versions("cadnet-nothing") == []
+
+
+def test_a_moved_project_finds_what_was_registered(
+    registry: Registry, run_id: str, project: Path, tmp_path: Path
+) -> None:
+    version, _ = registry.register(BOARD, "a" * 64, run_id, build("one"))
+    moved = Registry(resolve_store(project.rename(tmp_path / "moved")))
+    found = moved.resolve(version.address)
+    assert (moved.download(found, tmp_path / "got") / "MLmodel").read_text("utf-8") == "one"
 
 
 def test_promotion_keeps_the_champion_before_and_rollback_returns_to_it(

@@ -13,7 +13,7 @@ import pytest
 from cadnet.config import load_params
 from cadnet.files import read_json, write_json
 from cadnet.images import read_image, write_png
-from cadnet.tracking import MlflowTracker
+from cadnet.tracking import Tracker
 from cadnet.tracking.store import resolve_store
 from cadnet.tracking.trials import TAG_ERROR
 from pipelines.stages import validate
@@ -160,7 +160,7 @@ def test_the_verdict_is_recorded_on_the_parent_run(project: Path, monkeypatch: p
         monkeypatch.delenv(name, raising=False)
     limits(class_share=[0.0, 0.001])
     judge()
-    tracker = MlflowTracker(resolve_store(project))
+    tracker = Tracker(resolve_store(project))
     (run,) = tracker.find_runs("cadnet/synlcd/supervised")
     assert (run.status, run.metrics, run.tags["validation_passed"]) == (
         "FAILED", {"validation_passed": 0.0}, "false",

@@ -7,19 +7,30 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from cadnet.tracking import MlflowTracker, NullTracker, Terminated, TrackingError, Trial, run_scope
+from cadnet.tracking import (
+    Run,
+    Terminated,
+    Tracker,
+    TrackingError,
+    Trial,
+    open_tracker,
+    run_scope,
+    track_stage,
+)
 from cadnet.tracking.processes import ProcessMark, process_start
-from cadnet.tracking.scope import status_of
+from cadnet.tracking.registry import open_registry
+from cadnet.tracking.stage import status_of
 from cadnet.tracking.trials import TAG_PARENT
 
 EXPERIMENT = "cadnet/synlcd-mixed/supervised"
 
 
-def status(tracker: MlflowTracker, run_id: str) -> str:
+def status(tracker: Tracker, run_id: str) -> str:
     return str(tracker.client.get_run(run_id).info.status)
 
 
@@ -32,7 +43,7 @@ def dead_process() -> ProcessMark:
     return ProcessMark(ProcessMark.current().host, process.pid, start)
 
 
-def test_evaluate_continues_the_training_run(tracker: MlflowTracker, trial: Trial) -> None:
+def test_evaluate_continues_the_training_run(tracker: Tracker, trial: Trial) -> None:
     first = tracker.open_run(trial, "f1", stage="train")
     first.finish("FINISHED", "train")
     second = tracker.open_run(trial, "f1", stage="evaluate")
@@ -48,7 +59,7 @@ def test_evaluate_continues_the_training_run(tracker: MlflowTracker, trial: Tria
     assert len(tracker.find_runs(EXPERIMENT)) == 1
 
 
-def test_other_fingerprint_is_another_run(tracker: MlflowTracker, trial: Trial) -> None:
+def test_other_fingerprint_is_another_run(tracker: Tracker, trial: Trial) -> None:
     assert (
         tracker.open_run(trial, "f1", stage="train").run_id
         != tracker.open_run(trial, "f2", stage="train").run_id
@@ -56,22 +67,13 @@ def test_other_fingerprint_is_another_run(tracker: MlflowTracker, trial: Trial) 
     assert [run.tags["cadnet.fingerprint"] for run in tracker.find_runs(EXPERIMENT)] == ["f2", "f1"]
 
 
-def test_explicit_run_goes_before_the_fingerprint(tracker: MlflowTracker, trial: Trial) -> None:
-    first = tracker.open_run(trial, "f1", stage="train")
-    tracker.open_run(trial, "f2", stage="train")
-    assert tracker.open_run(trial, "f2", stage="train", run_id=first.run_id).run_id == first.run_id
+def test_a_deleted_run_begins_anew(run: Run, tracker: Tracker, trial: Trial) -> None:
+    tracker.client.delete_run(run.run_id)
+    again = tracker.open_run(trial, "f1", stage="train")
+    assert not again.resumed and again.run_id != run.run_id
 
 
-@pytest.mark.parametrize("how", ["deleted", "unknown"])
-def test_run_that_is_gone_begins_anew(tracker: MlflowTracker, trial: Trial, how: str) -> None:
-    first = tracker.open_run(trial, "f1", stage="train")
-    tracker.client.delete_run(first.run_id)
-    run = tracker.open_run(trial, "f1", stage="train", run_id=first.run_id if how == "deleted" else "0" * 32)
-    assert not run.resumed
-    assert run.run_id != first.run_id
-
-
-def test_restart_leaves_a_finished_run_alone(tracker: MlflowTracker, trial: Trial) -> None:
+def test_restart_leaves_a_finished_run_alone(tracker: Tracker, trial: Trial) -> None:
     first = tracker.open_run(trial, "f1", stage="train")
     assert tracker.open_run(trial, "f1", stage="train", restart=True).run_id == first.run_id
     first.finish("FINISHED", "train")
@@ -82,14 +84,13 @@ def test_restart_leaves_a_finished_run_alone(tracker: MlflowTracker, trial: Tria
     assert status(tracker, first.run_id) == "FINISHED"
 
 
-def test_deleted_experiment_comes_back(tracker: MlflowTracker, trial: Trial) -> None:
-    run = tracker.open_run(trial, "f1", stage="train")
+def test_deleted_experiment_comes_back(run: Run, tracker: Tracker, trial: Trial) -> None:
     tracker.client.delete_experiment(tracker.client.get_run(run.run_id).info.experiment_id)
     again = tracker.open_run(trial, "f2", stage="train")
     assert tracker.client.get_run(again.run_id).info.status == "RUNNING"
 
 
-def test_trials_lie_beneath_one_parent_per_invocation(tracker: MlflowTracker, trial: Trial) -> None:
+def test_trials_lie_beneath_one_parent_per_invocation(tracker: Tracker, trial: Trial) -> None:
     parent = tracker.open_parent("key1", EXPERIMENT)
     assert tracker.open_parent("key1", EXPERIMENT).run_id == parent.run_id
     assert tracker.open_parent("key2", EXPERIMENT).run_id != parent.run_id
@@ -100,7 +101,7 @@ def test_trials_lie_beneath_one_parent_per_invocation(tracker: MlflowTracker, tr
     assert len(experiments) == 1
 
 
-def test_parent_ends_with_its_last_trial_as_the_worst(tracker: MlflowTracker, trial: Trial) -> None:
+def test_parent_ends_with_its_last_trial_as_the_worst(tracker: Tracker, trial: Trial) -> None:
     parent = tracker.open_parent("key", EXPERIMENT)
     first, second, third = (tracker.open_run(trial, f"f{n}", stage="train", parent=parent) for n in range(3))
     first.finish("FAILED", "train")
@@ -118,7 +119,7 @@ def test_parent_ends_with_its_last_trial_as_the_worst(tracker: MlflowTracker, tr
     assert status(tracker, parent.run_id) == "FINISHED"
 
 
-def test_scope_finishes_run_and_parent(tracker: MlflowTracker, trial: Trial) -> None:
+def test_scope_finishes_run_and_parent(tracker: Tracker, trial: Trial) -> None:
     parent = tracker.open_parent("key", EXPERIMENT)
     run = tracker.open_run(trial, "f1", stage="train", parent=parent)
     with run_scope(run, stage="train", tracker=tracker, parent=parent) as inside:
@@ -127,8 +128,7 @@ def test_scope_finishes_run_and_parent(tracker: MlflowTracker, trial: Trial) -> 
     assert (status(tracker, run.run_id), status(tracker, parent.run_id)) == ("FINISHED", "FINISHED")
 
 
-def test_failure_is_marked_with_its_error(tracker: MlflowTracker, trial: Trial, tmp_path: Path) -> None:
-    run = tracker.open_run(trial, "f1", stage="train")
+def test_failure_is_marked_with_its_error(run: Run, tracker: Tracker, trial: Trial, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="loss exploded"), run_scope(run, stage="train"):
         raise ValueError("loss exploded")
     assert status(tracker, run.run_id) == "FAILED"
@@ -142,10 +142,8 @@ def test_failure_is_marked_with_its_error(tracker: MlflowTracker, trial: Trial, 
 
 
 def test_store_that_fails_too_does_not_hide_the_error(
-    tracker: MlflowTracker, trial: Trial, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    run: Run, tracker: Tracker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run = tracker.open_run(trial, "f1", stage="train")
-
     def away(*_: object, **__: object) -> None:
         raise ConnectionError("gone")
 
@@ -156,7 +154,7 @@ def test_store_that_fails_too_does_not_hide_the_error(
     assert "could not be marked FAILED" in caplog.text
 
 
-def test_sigterm_marks_killed(tracker: MlflowTracker, trial: Trial) -> None:
+def test_sigterm_marks_killed(tracker: Tracker, trial: Trial) -> None:
     parent = tracker.open_parent("key", EXPERIMENT)
     run = tracker.open_run(trial, "f1", stage="train", parent=parent)
     before = signal.getsignal(signal.SIGTERM)
@@ -171,10 +169,13 @@ def test_sigterm_marks_killed(tracker: MlflowTracker, trial: Trial) -> None:
 
 def test_process_ends_as_a_shell_expects_of_sigterm() -> None:
     code = (
-        "import time; from cadnet.tracking import *; run = NullTracker().find_run('x')\n"
+        "import sys, time; from cadnet.tracking import *; run = open_tracker().open_run(0, 'f', stage='x')\n"
         "with run_scope(run, stage='train'):\n    print('ready', flush=True); time.sleep(60)"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    environment = os.environ | {"CADNET_TRACKING": "off"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.terminate()
@@ -182,9 +183,25 @@ def test_process_ends_as_a_shell_expects_of_sigterm() -> None:
     assert process.returncode == 143
 
 
-def test_scope_works_outside_the_main_thread(tracker: MlflowTracker, trial: Trial) -> None:
-    run = tracker.open_run(trial, "f1", stage="train")
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_training_logs_the_load_of_the_machine(
+    tracker: Tracker, trial: Trial, project: Path, monkeypatch: pytest.MonkeyPatch, wanted: bool
+) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
+    monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", str(wanted).lower())
+    with track_stage(trial, "f1", stage="train", root=project, system_metrics=True) as run:
+        deadline = time.monotonic() + (30 if wanted else 0.5)
+        while not (found := logged_load(tracker, run)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+    assert ("system/cpu_utilization_percentage" in found) == wanted
+    assert status(tracker, run.run_id) == "FINISHED"
 
+
+def logged_load(tracker: Tracker, run: Run) -> set[str]:
+    return {name for name in tracker.client.get_run(run.run_id).data.metrics if name.startswith("system/")}
+
+
+def test_scope_works_outside_the_main_thread(run: Run, tracker: Tracker) -> None:
     def work() -> None:
         with run_scope(run, stage="train"):
             run.log_metrics([("loss", 1.0, 0)])
@@ -213,7 +230,7 @@ def test_status_of_every_way_to_end() -> None:
     assert [status_of(error) for error, _ in cases] == [expected for _, expected in cases]
 
 
-def test_sweep_kills_only_runs_of_dead_processes(tracker: MlflowTracker, trial: Trial) -> None:
+def test_sweep_kills_only_runs_of_dead_processes(tracker: Tracker, trial: Trial) -> None:
     dead = dead_process()
     own = ProcessMark.current()
     parent = tracker.open_parent("key", EXPERIMENT)
@@ -257,7 +274,7 @@ def test_unreadable_mark_is_no_mark() -> None:
     assert not own.is_dead()
 
 
-def test_unknown_run_and_quotes_are_refused(tracker: MlflowTracker) -> None:
+def test_unknown_run_and_quotes_are_refused(tracker: Tracker) -> None:
     with pytest.raises(TrackingError, match="0000"):
         tracker.find_run("0" * 32)
     with pytest.raises(ValueError, match="quote"):
@@ -265,13 +282,17 @@ def test_unknown_run_and_quotes_are_refused(tracker: MlflowTracker) -> None:
     assert tracker.find_runs("cadnet/nothing/here") == []
 
 
-def test_tracking_switched_off_runs_the_same_code(trial: Trial, tmp_path: Path) -> None:
-    tracker = NullTracker()
+def test_tracking_switched_off_runs_the_same_code(
+    trial: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CADNET_TRACKING", "off")
+    tracker = open_tracker(tmp_path)
     parent = tracker.open_parent("key", EXPERIMENT)
     run = tracker.open_run(trial, "f1", stage="train", parent=parent)
     with run_scope(run, stage="train", tracker=tracker, parent=parent):
         run.log_metrics([("loss", 1.0, 0)])
     assert tracker.find_runs(EXPERIMENT) == tracker.sweep_stale() == []
+    assert run.tags() == {} and open_registry(tmp_path) is None
     with pytest.raises(TrackingError, match="tracking is off"):
         run.download("params.yaml", tmp_path)
     assert list(tmp_path.iterdir()) == []

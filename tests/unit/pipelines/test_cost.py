@@ -8,8 +8,9 @@ from torch import nn
 
 from cadnet.config import MethodParams, Recipe, TrainParams
 from cadnet.tracking import Trial
-from cadnet.tracking.cost import Cost, comparable_params, measure_cost, peak_process_memory
+from cadnet.tracking.trials import comparable_params
 from cadnet.types import SegOutput
+from pipelines.stages.cost import Cost, measure_cost, peak_process_memory
 
 
 class OneLayer(nn.Module):

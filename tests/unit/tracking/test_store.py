@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cadnet.tracking import MlflowTracker, NullTracker, TrackingError, Trial, open_tracker
+from cadnet.tracking import TrackingError, Trial, open_tracker
 from cadnet.tracking import store as store_module
 from cadnet.tracking.store import connect, resolve_store
 
@@ -23,17 +23,18 @@ def test_default_is_a_database_in_the_project(tmp_path: Path, monkeypatch: pytes
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     store = resolve_store(tmp_path)
     assert store.uri == f"sqlite:///{tmp_path.resolve()}/mlflow.db"
-    assert store.artifacts == (tmp_path / "mlruns").resolve().as_uri()
+    assert store.resolve("mlflow-artifacts:/a") == (tmp_path / "mlartifacts/a").resolve().as_uri()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///sub/runs.db")
     assert resolve_store(tmp_path).database == tmp_path.resolve() / "sub" / "runs.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://example.org/mlflow")
     store = resolve_store(tmp_path)
-    assert (store.uri, store.database, store.artifacts) == ("https://example.org/mlflow", None, None)
+    assert (store.uri, store.database) == ("https://example.org/mlflow", None)
+    assert store.resolve("mlflow-artifacts:/a") == "mlflow-artifacts:/a"
     assert resolve_store(tmp_path, "postgresql+psycopg2://u@h/d").database is None
 
 
-@pytest.mark.parametrize("uri", ["file:./mlruns", "file:///x/mlruns", "./mlruns", "mlruns"])
-def test_file_store_is_refused_with_the_cure(
+@pytest.mark.parametrize("uri", ["file:./mlruns", "file:///x/mlruns", "./mlruns", "mlartifacts"])
+def test_file_store_is_refused_with_the_fix(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
@@ -62,10 +63,12 @@ def test_server_that_is_away_fails_soon(tmp_path: Path) -> None:
     assert time.monotonic() - begin < 20
 
 
-def test_tracking_can_be_switched_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CADNET_TRACKING", "off")
-    assert isinstance(open_tracker(tmp_path), NullTracker)
-    assert list(tmp_path.iterdir()) == []
+def test_no_message_holds_a_password(tmp_path: Path) -> None:
+    store = resolve_store(tmp_path, "postgresql://user:S3CRET@host/runs")
+    assert str(store) == "postgresql://***@host/runs"
+    with pytest.raises(TrackingError) as caught:
+        resolve_store(tmp_path, "ftp://user:S3CRET@host/runs")
+    assert "S3CRET" not in str(caught.value)
 
 
 def test_file_that_is_no_database_is_named(tmp_path: Path) -> None:
@@ -104,27 +107,26 @@ def test_moved_project_keeps_its_artifacts(project: Path, trial: Trial, tmp_path
     else:
         project.rename(moved)
     tracker = open_tracker(moved)
-    assert isinstance(tracker, MlflowTracker)
     record = tracker.find_runs(trial.experiment)[0]
     assert tracker.find_run(record.run_id).download("note.txt", tmp_path / "out").read_text() == "from before"
     after = tracker.open_run(trial, "f2", stage="train")
     after.log_text("from after", "note.txt")
-    folder = moved / "mlruns" / trial.experiment
+    folder = moved / "mlartifacts" / trial.experiment
     assert {path.name for path in folder.iterdir()} == {before.run_id, after.run_id}
     assert (folder / after.run_id / "artifacts" / "note.txt").read_text() == "from after"
-    assert (project / "mlruns").exists() == keep
+    assert (project / "mlartifacts").exists() == keep
     if keep:
-        assert {path.name for path in (project / "mlruns" / trial.experiment).iterdir()} == {before.run_id}
+        assert {path.name for path in (project / "mlartifacts" / trial.experiment).iterdir()} == {
+            before.run_id
+        }
 
 
 def test_artifact_folder_of_another_server_is_left_alone(project: Path, tmp_path: Path) -> None:
     tracker = open_tracker(project)
-    assert isinstance(tracker, MlflowTracker)
     place = (tmp_path / "big disk").as_uri()
     tracker.client.create_experiment("theirs", place)
     moved = project.rename(tmp_path / "moved")
     again = open_tracker(moved)
-    assert isinstance(again, MlflowTracker)
     assert again.client.get_experiment_by_name("theirs").artifact_location == place
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from matplotlib.figure import Figure
+from safetensors.numpy import load_file, save_file
 
-from cadnet.tracking import MlflowTracker, Provenance, TrackingError, Trial, metric_points
-from cadnet.tracking.mlflow_run import clean_key
+from cadnet.files import file_digest, read_json, write_json
+from cadnet.tracking import Provenance, Run, Tracker, TrackingError, Trial, metric_points
+from cadnet.tracking.run import clean_key
 
 PROVENANCE = Provenance(
     commit="0123456789abcdef0123456789abcdef01234567",
@@ -22,12 +23,12 @@ PROVENANCE = Provenance(
 )
 
 
-def history(tracker: MlflowTracker, run_id: str, name: str) -> list[tuple[int, float]]:
+def history(tracker: Tracker, run_id: str, name: str) -> list[tuple[int, float]]:
     return sorted((item.step, item.value) for item in tracker.client.get_metric_history(run_id, name))
 
 
-def test_names_and_tags_make_the_page_readable(tracker: MlflowTracker, trial: Trial) -> None:
-    run = tracker.open_run(trial, "f1", stage="train", provenance=PROVENANCE, tags={"note": "first"})
+def test_names_and_tags_make_the_page_readable(tracker: Tracker, trial: Trial) -> None:
+    run = tracker.open_run(trial, "f1", stage="train", provenance=PROVENANCE)
     entity = tracker.client.get_run(run.run_id)
     experiment = tracker.client.get_experiment(entity.info.experiment_id)
     assert experiment.name == "cadnet/synlcd-mixed/supervised"
@@ -49,7 +50,6 @@ def test_names_and_tags_make_the_page_readable(tracker: MlflowTracker, trial: Tr
         "task": "supervised",
         "scale": "small",
         "stage": "train",
-        "note": "first",
     }
     assert expected.items() <= entity.data.tags.items()
 
@@ -62,10 +62,7 @@ def test_variant_tells_trials_apart() -> None:
     assert "scale" not in trial.tags()
 
 
-def test_nested_params_are_flat_and_whole_in_the_artifact(
-    tracker: MlflowTracker, trial: Trial, tmp_path: Path
-) -> None:
-    run = tracker.open_run(trial, "f1", stage="train")
+def test_nested_params_are_flat_and_whole_in_the_artifact(run: Run, tracker: Tracker, tmp_path: Path) -> None:
     params = {"train": {"epochs": 3, "lr": 1e-3, "sizes": (1, 2)}, "notes": "é" * 9000, "none": None}
     run.log_params(params)
     logged = tracker.client.get_run(run.run_id).data.params
@@ -79,30 +76,27 @@ def test_nested_params_are_flat_and_whole_in_the_artifact(
     assert artifact == {**params, "train": {**params["train"], "sizes": [1, 2]}}
 
 
-def test_more_params_than_one_batch(tracker: MlflowTracker, trial: Trial) -> None:
-    run = tracker.open_run(trial, "f1", stage="train")
+def test_more_params_than_one_batch(run: Run, tracker: Tracker) -> None:
     run.log_params({f"p{index}": index for index in range(250)})
     assert len(tracker.client.get_run(run.run_id).data.params) == 250
 
 
 def test_param_of_a_resumed_run_is_kept(
-    tracker: MlflowTracker, trial: Trial, caplog: pytest.LogCaptureFixture
+    run: Run, tracker: Tracker, trial: Trial, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tracker.open_run(trial, "f1", stage="train").log_params({"lr": 0.1, "epochs": 2})
-    run = tracker.open_run(trial, "f1", stage="evaluate")
-    run.log_params({"lr": 0.2, "epochs": 2, "batch": 16})
+    run.log_params({"lr": 0.1, "epochs": 2})
+    tracker.open_run(trial, "f1", stage="evaluate").log_params({"lr": 0.2, "epochs": 2, "batch": 16})
     assert tracker.client.get_run(run.run_id).data.params == {"lr": "0.1", "epochs": "2", "batch": "16"}
     assert "param lr" in caplog.text
     assert "param epochs" not in caplog.text
 
 
-def test_metrics_beyond_one_batch_keep_their_steps(tracker: MlflowTracker, trial: Trial) -> None:
-    run = tracker.open_run(trial, "f1", stage="train")
+def test_metrics_beyond_one_batch_keep_their_steps(run: Run, tracker: Tracker) -> None:
     run.log_metrics([("loss", 1.0 / (step + 1), step) for step in range(2500)])
     assert history(tracker, run.run_id, "loss") == [(step, 1.0 / (step + 1)) for step in range(2500)]
 
 
-def test_resumed_training_repeats_no_step(tracker: MlflowTracker, trial: Trial) -> None:
+def test_resumed_training_repeats_no_step(tracker: Tracker, trial: Trial) -> None:
     first = tracker.open_run(trial, "f1", stage="train")
     for epoch in range(4):
         first.log_metrics(metric_points({"loss": 4.0 - epoch, "lr": 0.1}, epoch))
@@ -122,18 +116,17 @@ def test_resumed_training_repeats_no_step(tracker: MlflowTracker, trial: Trial) 
     assert history(tracker, first.run_id, "val") == [(step, 1.0) for step in range(2, 6)]
 
 
-def test_result_scored_again_replaces_the_former(tracker: MlflowTracker, trial: Trial) -> None:
-    tracker.open_run(trial, "f1", stage="evaluate").log_metrics([("test/miou", 0.5, None)])
-    tracker.open_run(trial, "f1", stage="evaluate").log_metrics([("test/miou", 0.5, None)])
-    run = tracker.open_run(trial, "f1", stage="evaluate")
+def test_result_scored_again_replaces_the_former(run: Run, tracker: Tracker, trial: Trial) -> None:
+    run.log_metrics([("test/miou", 0.5, None)])
+    again = tracker.open_run(trial, "f1", stage="evaluate")
+    again.log_metrics([("test/miou", 0.5, None)])
     assert history(tracker, run.run_id, "test/miou") == [(0, 0.5)]
-    run.log_metrics([("test/miou", 0.4, None)])
+    again.log_metrics([("test/miou", 0.4, None)])
     assert tracker.client.get_run(run.run_id).data.metrics["test/miou"] == 0.4
     assert len(history(tracker, run.run_id, "test/miou")) == 2
 
 
-def test_values_that_are_not_finite_are_left_out_and_noted(tracker: MlflowTracker, trial: Trial) -> None:
-    run = tracker.open_run(trial, "f1", stage="train")
+def test_values_that_are_not_finite_are_left_out_and_noted(run: Run, tracker: Tracker) -> None:
     nan, infinite = float("nan"), float("inf")
     run.log_metrics([("loss", 1.0, 0), ("loss", nan, 1), ("iou", -infinite, None)])
     run.log_metrics([("loss", 0.5, 2)])
@@ -143,19 +136,16 @@ def test_values_that_are_not_finite_are_left_out_and_noted(tracker: MlflowTracke
     assert entity.data.tags["cadnet.not_finite"] == "loss@1=nan, iou=-inf"
 
 
-def test_names_mlflow_refuses_are_cleaned(tracker: MlflowTracker, trial: Trial) -> None:
+def test_names_mlflow_refuses_are_cleaned(run: Run, tracker: Tracker) -> None:
     assert clean_key("IoU(line)=é") == "IoU_line___"
     assert clean_key("test/per class: a-b.c_d") == "test/per class: a-b.c_d"
-    run = tracker.open_run(trial, "f1", stage="train")
     run.log_metrics([("IoU(line)", 0.25, None)])
     assert tracker.client.get_run(run.run_id).data.metrics == {"IoU_line_": 0.25}
 
 
 def test_metrics_wait_for_a_store_that_is_away(
-    tracker: MlflowTracker, trial: Trial, monkeypatch: pytest.MonkeyPatch
+    run: Run, tracker: Tracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = tracker.open_run(trial, "f1", stage="train")
-
     def away(*_: object, **__: object) -> None:
         raise ConnectionError("gone")
 
@@ -172,12 +162,9 @@ def test_metrics_wait_for_a_store_that_is_away(
     assert tracker.client.get_run(run.run_id).info.status == "FINISHED"
 
 
-def test_locked_database_is_tried_again(
-    tracker: MlflowTracker, trial: Trial, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_locked_database_is_tried_again(run: Run, tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow.exceptions import MlflowException
 
-    run = tracker.open_run(trial, "f1", stage="train")
     real, failures = tracker.client.log_batch, iter([True, True])
 
     def flaky(*args: object, **kwargs: object) -> object:
@@ -190,17 +177,12 @@ def test_locked_database_is_tried_again(
     assert history(tracker, run.run_id, "loss") == [(0, 1.0)]
 
 
-def test_table_is_replaced_and_listed_once(
-    tracker: MlflowTracker, trial: Trial, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # load_table searches the store of MLflow's global interface.
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracker.store.uri)
-    run = tracker.open_run(trial, "f1", stage="evaluate")
+def test_table_is_replaced_and_listed_once(run: Run, tmp_path: Path) -> None:
     run.log_table(pd.DataFrame({"old": [1]}), "tables/classes.json")
     run.log_table(pd.DataFrame({"class": ["line", "abpt"], "iou": [0.5, np.nan]}), "tables/classes.json")
     run.log_table(pd.DataFrame({"n": [1]}), "tables/other.json")
-    experiment = tracker.client.get_run(run.run_id).info.experiment_id
-    table = tracker.client.load_table(experiment, artifact_file="tables/classes.json", run_ids=[run.run_id])
+    # As MLflow's own load_table reads it.
+    table = pd.read_json(run.download("tables/classes.json", tmp_path), orient="split")
     assert list(table.columns) == ["class", "iou"]
     assert list(table["class"]) == ["line", "abpt"]
     assert table["iou"][0] == 0.5
@@ -211,15 +193,7 @@ def test_table_is_replaced_and_listed_once(
         run.log_table(pd.DataFrame(), "tables/classes.csv")
 
 
-def test_figures_and_files(tracker: MlflowTracker, trial: Trial, tmp_path: Path) -> None:
-    run = tracker.open_run(trial, "f1", stage="evaluate")
-    figure = Figure(figsize=(1, 1))
-    figure.subplots().plot([0, 1])
-    run.log_figure(figure, "plots/curve.png")
-    copied = run.download("plots/curve.png", tmp_path / "a")
-    assert copied.read_bytes().startswith(b"\x89PNG")
-    run.log_figure(copied, "plots/again.png")
-    assert run.download("plots/again.png", tmp_path / "b").read_bytes() == copied.read_bytes()
+def test_files_and_folders(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "many"
     (folder / "sub").mkdir(parents=True)
     (folder / "sub" / "x.txt").write_text("x")
@@ -233,8 +207,7 @@ def test_figures_and_files(tracker: MlflowTracker, trial: Trial, tmp_path: Path)
         run.log_artifacts(tmp_path / "nowhere")
 
 
-def test_dataset_is_an_input_with_its_whole_digest(tracker: MlflowTracker, trial: Trial) -> None:
-    run = tracker.open_run(trial, "f1", stage="train")
+def test_dataset_is_an_input_with_its_whole_digest(run: Run, tracker: Tracker) -> None:
     digest = "ab" * 32
     for _ in range(2):
         run.log_dataset("synlcd-mixed", digest, "datasets/synlcd-mixed")
@@ -245,15 +218,70 @@ def test_dataset_is_an_input_with_its_whole_digest(tracker: MlflowTracker, trial
     assert run.tags()["cadnet.dataset_digest.synlcd-mixed"] == digest
 
 
-def test_long_tag_is_cut(tracker: MlflowTracker, trial: Trial) -> None:
-    run = tracker.open_run(trial, "f1", stage="train")
+def test_long_tag_is_cut(run: Run) -> None:
     run.set_tags({"long": "x" * 9000})
     assert run.tags()["long"] == "x" * 7999 + "…"
 
 
-def test_environment_is_an_artifact(tracker: MlflowTracker, trial: Trial, tmp_path: Path) -> None:
-    run = tracker.open_run(trial, "f1", stage="train")
-    run.log_environment(PROVENANCE, "environment/train.json")
-    path = run.download("environment/train.json", tmp_path)
-    assert json.loads(path.read_text()) == PROVENANCE.environment
-    assert run.tags()["dvc.data_md5"] == PROVENANCE.data_md5
+@pytest.fixture
+def model(tmp_path: Path) -> tuple[Path, Path]:
+    weights, description = tmp_path / "best.safetensors", tmp_path / "best.json"
+    save_file({"w": np.arange(6, dtype=np.float32)}, weights)
+    write_json(description, {"model": "cadnet"})
+    return weights, description
+
+
+def test_model_comes_back_and_results_are_linked_with_it(
+    run: Run, tracker: Tracker, trial: Trial, model: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run.log_dataset("synlcd-mixed", "ab" * 32, str(tmp_path))
+    digest = run.log_model(*model)
+    assert digest == file_digest(model[0]) == run.tags()["cadnet.model_sha256"]
+    # The recorded file is a copy: training on must not change it.
+    save_file({"w": np.zeros(1)}, model[0])
+    folder = run.download("model", tmp_path / "out")
+    assert load_file(folder / "best.safetensors")["w"].tolist() == [0, 1, 2, 3, 4, 5]
+    assert read_json(folder / "best.json") == {"model": "cadnet"}
+    run.log_metrics([("loss", 1.0, 0), ("best_val_miou", 0.5, None)])
+    run.finish("FINISHED", "train")
+
+    scored = tracker.open_run(trial, "f1", stage="evaluate")
+    scored.log_dataset("synlcd-mixed", "ab" * 32, str(tmp_path), context="test")
+    scored.log_metrics([("test_miou", 0.4, None)])
+    (output,) = tracker.client.get_run(run.run_id).outputs.model_outputs
+    logged = tracker.client.get_logged_model(output.model_id)
+    assert (logged.source_run_id, logged.model_type, logged.status.value) == (run.run_id, "cadnet", "READY")
+    assert logged.params["seed"] == "0" and logged.tags["cadnet.model_sha256"] == digest
+    linked = {item.key: (item.value, item.dataset_name, item.run_id) for item in logged.metrics}
+    assert linked == {
+        "best_val_miou": (0.5, "synlcd-mixed", run.run_id),
+        "test_miou": (0.4, "synlcd-mixed", run.run_id),
+    }
+
+
+def test_a_model_is_logged_once_per_weights(tracker: Tracker, trial: Trial, model: tuple[Path, Path]) -> None:
+    for _ in range(2):
+        run = tracker.open_run(trial, "f1", stage="train")
+        run.log_model(*model)
+    assert len(tracker.client.get_run(run.run_id).outputs.model_outputs) == 1
+    save_file({"w": np.zeros(2)}, model[0])
+    run.log_model(*model)
+    assert len(tracker.client.get_run(run.run_id).outputs.model_outputs) == 2
+
+
+def test_bad_model_files_are_refused(
+    run: Run, model: tuple[Path, Path], tmp_path: Path, project: Path
+) -> None:
+    weights, description = model
+    with pytest.raises(FileNotFoundError, match=r"absent\.safetensors"):
+        run.log_model(tmp_path / "absent.safetensors", description)
+    pickled = tmp_path / "model.pt"
+    pickled.write_bytes(b"\x80\x04not safetensors")
+    with pytest.raises(ValueError, match=r"model\.pt is not a safetensors file"):
+        run.log_model(pickled, description)
+    description.write_text("{")
+    with pytest.raises(ValueError, match=r"best\.json is not readable JSON"):
+        run.log_model(weights, description)
+    assert not (project / "mlartifacts").exists()
+    with pytest.raises(TrackingError):
+        run.download("model", tmp_path / "none")

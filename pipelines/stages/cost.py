@@ -1,13 +1,11 @@
-"""What a trial costs and which settings tell it from others, under names that all methods share."""
+"""What a network costs, measured under names that all methods share."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from cadnet.config import MethodParams, TrainParams
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,7 +30,7 @@ class Cost:
     peak_memory_mb: float | None = None
 
     def metrics(self) -> dict[str, float]:
-        """What is known, as metrics ``cost_<name>``."""
+        """Return what was measured as metrics ``cost_<name>``."""
         return {f"cost_{name}": value for name, value in asdict(self).items() if value is not None}
 
 
@@ -84,38 +82,10 @@ def measure_cost(
 
 
 def peak_process_memory() -> float | None:
-    """Bytes of memory this process has held at most, or None where the system does not say."""
+    """Return the most bytes of memory this process has held, None if the system does not say."""
     # Not getrusage: its maximum is inherited from the process that started this one.
     try:
         found = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text("ascii"), re.MULTILINE)
     except OSError:
         return None
     return 1024.0 * int(found[1]) if found else None
-
-
-def training_params(method: MethodParams, train: TrainParams, seed: int) -> dict[str, Any]:
-    """What a run records of a training: all of it, and the few settings one compares by."""
-    whole = {"method": method.model_dump(), "train": train.model_dump(), "seed": seed}
-    return whole | comparable_params(method, train)
-
-
-def comparable_params(method: MethodParams, train: TrainParams) -> dict[str, str | int | float]:
-    """The settings to compare trials by, all under short names that each method has.
-
-    ``lr`` is the rate that is really used, scaled with the batch. ``lambda`` and ``decoder`` of a method that
-    has none are 0 and ``none``, so that it too has a place on the axis.
-    """
-    recipe = train.recipes[method.recipe]
-    return {
-        "model": method.model,
-        "loss": method.loss,
-        "lambda": method.contrastive_weight,
-        "decoder": str(method.options.get("decoder", "none")),
-        "optimizer": recipe.optimizer,
-        "schedule": recipe.schedule,
-        "lr": recipe.lr * train.batch_size / recipe.reference_batch,
-        "weight_decay": recipe.weight_decay,
-        "epochs": train.epochs,
-        "batch_size": train.batch_size,
-        "crop": train.crop,
-    }

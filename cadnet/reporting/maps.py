@@ -17,7 +17,7 @@ from matplotlib.patheffects import withStroke
 
 from cadnet.losses.contrastive import MARGIN_NG, MARGIN_OK
 from cadnet.reporting.overlays import error_map, error_pixels, truth_map
-from cadnet.reporting.plots import INK, SOFT, figure_png
+from cadnet.reporting.style import INK, SOFT, figure_png
 
 COLUMNS = ("inspected", "reference", "truth", "DistMap", "defect probability", "prediction")
 LEGEND = (

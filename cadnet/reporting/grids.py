@@ -1,0 +1,435 @@
+"""The parts of the page about the other grids: studies of variants, cross-tests, and few labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import pandas as pd
+
+from cadnet.reporting.charts import (
+    Points,
+    axis_chart,
+    cross_chart,
+    fraction_chart,
+    history_chart,
+    interval_chart,
+    iou_chart,
+    threshold_chart,
+    variant_colours,
+)
+from cadnet.reporting.differences import Condition, best_other, compared, differences, headline
+from cadnet.reporting.pages import Block, Card, Cell, Figure, Fold, Picture, Row, Section, Table, Text, number
+from cadnet.reporting.published import published_few_labels
+from cadnet.reporting.results import DEFECT, ScoredTrial, method_ids, spread, values_of
+from cadnet.reporting.sections import READ, WIDE, comparison_cell, result_cell, result_rows
+from cadnet.reporting.style import method_looks
+from cadnet.reporting.tables import (
+    BASIS,
+    COSTS,
+    MEANS,
+    MEASURES,
+    MERGED,
+    VERDICTS,
+    Methods,
+    cross_pairs,
+    cross_table,
+    few_label_table,
+    fractions_of,
+    markdown,
+    metric_titles,
+    percent_label,
+    results_table,
+)
+
+IOU = f"iou_{DEFECT}"
+VISIBLE = 1.0
+"""Points of IoU that a threshold has to change for the thresholds to be worth a chart."""
+QUANTITIES = {
+    "pseudo_precision": ("Precision of pseudo-labels", "precision of defect pixels (%)"),
+    "pseudo_recall": ("Recall of pseudo-labels", "recall of defect pixels (%)"),
+    "disagreement": ("Disagreement", "fraction of pixels (%)"),
+}
+"""Columns of a history, with title and axis of their charts."""
+_BOLD = "Bold is the best of a column, ± the standard deviation over seeds."
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """Variants of one method on one dataset (paper Table 7; the decoder; lambda_2).
+
+    ``name`` is fit for a file name. ``factors``: by method id what it is made of, column by column, such as
+    ``{"CE": "✓", "BCL": ""}``, with the same keys for all. ``published``: the paper's numbers by method id.
+    ``axis``: the label of a number that is varied and its value by method id, else None.
+    """
+
+    name: str
+    title: str
+    factors: Mapping[str, Mapping[str, str]]
+    text: Sequence[str] = ()
+    published: pd.DataFrame | None = None
+    axis: tuple[str, Mapping[str, float]] | None = None
+
+
+def chosen_by_validation(methods: Methods) -> str | None:
+    """The method with the highest mean validation mIoU; None where it is not known of every trial."""
+    seen = {method: values_of(methods.trials, method, "val_miou") for method in method_ids(methods.trials)}
+    if sum(map(len, seen.values())) < len(methods.trials):
+        return None
+    return max(seen, key=lambda method: spread(seen[method].values()).mean or 0.0)
+
+
+def study_section(methods: Methods, study: Study, name: str) -> Section:
+    """Return the part of the page about a study; the reference is the complete method.
+
+    Args:
+        methods: the trials of all variants, in the order of the rows.
+        study: what varies.
+        name: of the section and its files.
+
+    Raises:
+        ValueError: the reference has no trial, or the study's parts do not fit the trials.
+    """
+    ids, reference = method_ids(methods.trials), methods.reference
+    if reference not in ids:
+        raise ValueError(f"study {study.name}: its reference {reference!r} has no trial; there are {ids}")
+    if study.axis is not None and len({study.axis[1].get(method) for method in ids} - {None}) < len(ids):
+        raise ValueError(f"study {study.name}: every row needs a {study.axis[0]} of its own")
+    found = differences(methods.trials, reference)
+    comparison = (
+        compared(found, reference, best_other(methods.trials, reference), "miou") if len(found) else None
+    )
+    table = results_table(methods, study.published, comparison, study.factors)
+    value = spread(values_of(methods.trials, reference, "miou").values()).mean
+    others = [method for method in ids if method != reference]
+    known = [] if comparison is None else [Condition("", comparison, value, others)]
+    seen = {"val_miou": "Validation mIoU"} if study.axis else {}
+    factors = {key: key for key in next(iter(study.factors.values()))}
+    columns = factors | metric_titles(methods.classes) | seen | COSTS
+    notes = [BASIS + ("; in brackets the paper's." if study.published is not None else "."), *study.text]
+    section = Section(
+        name,
+        study.title,
+        methods.stamp,
+        headline(reference, known, methods.titles, "mIoU"),
+        study.text,
+        tables={name: table},
+        markdown={name: markdown(f"{study.title} ({methods.stamp})", table, columns, notes)},
+    )
+    figures = _study_charts(methods, study, table, found)
+    blocks = [_study_table(methods, study, table), section.file_links(), figures]
+    return replace(section, blocks=[Card("Variants", blocks)])
+
+
+def _study_table(methods: Methods, study: Study, table: pd.DataFrame) -> Table:
+    titles, factors = metric_titles(methods.classes), list(next(iter(study.factors.values())))
+    shown = list(titles) if len(methods.classes) <= WIDE else list(MEANS)
+    seen = ["val_miou"] if study.axis else []
+    costs = [c for c in COSTS if len(set(table[c])) > 1]
+    rows = []
+    scored = result_rows(table, [*shown, *seen], methods, "")
+    for row, record in zip(scored, table.to_dict("records"), strict=True):
+        cells = [Cell(str(record[key])) for key in factors]
+        cells += [*row.cells, comparison_cell(record)]
+        cells += [result_cell(record, c, digits=2, printed="") for c in costs]
+        rows.append(replace(row, cells=cells))
+    name = methods.title(methods.reference)
+    note = f"{_BOLD} Difference: {name} minus the best other, the others minus {name}; {VERDICTS}"
+    if study.axis:
+        note += " Validation is that of the best epoch; it alone chooses."
+    if study.published is not None:
+        note += " In small print the paper's number and our difference from it in points."
+    if not costs:
+        size, macs = table["params_m"].iloc[0], table["gmacs"].iloc[0]
+        note += f" Every variant has {number(size, 2)} million parameters and takes {number(macs, 2)} GMACs."
+    header = [*factors, *(titles[metric] for metric in shown), *(["Validation mIoU"] if seen else [])]
+    header += ["Difference in mIoU", *(COSTS[c] for c in costs)]
+    return Table("Percent, pooled over the test pairs", header, rows, "Variant", note, dense=True)
+
+
+def _study_charts(methods: Methods, study: Study, table: pd.DataFrame, found: pd.DataFrame) -> Figure:
+    if study.axis is None:
+        pictures = [iou_chart(table, methods.classes, variant_colours(list(table.index), methods.reference))]
+        caption = "IoU by class. Whiskers are one standard deviation over seeds."
+        names = {method: methods.title(method) for method in table.index}
+    else:
+        pictures = [axis_chart(methods, *study.axis, chosen_by_validation(methods))]
+        caption = (
+            "Whiskers are one standard deviation over seeds, faint dots single seeds. The ring marks the "
+            "value "
+            f"that validation chooses, bold type that of {methods.title(methods.reference)}. The upright "
+            "axis "
+            "need not start at 0."
+        )
+        names = {method: f"at {value:g}" for method, value in study.axis[1].items()}
+    if len(found):
+        each = found[found["metric"] == "miou"]
+        each = each.assign(label=each["other"].map(names))
+        name = methods.title(methods.reference)
+        chart = interval_chart(each, f"{name} against each variant", f"mIoU of {name} minus the other's")
+        pictures += [chart] if chart else []
+        caption += f" {READ}"
+    return Figure(study.name, pictures, caption)
+
+
+def cross_section(methods: Methods, names: Mapping[str, str], letters: Mapping[str, str]) -> Section:
+    """Return the part of the page about cross-tests (paper Fig. 6): are unseen kinds of defect found?
+
+    Args:
+        methods: all trials of the cross grid.
+        names: of the datasets, for people.
+        letters: one of its own for each dataset.
+
+    Raises:
+        ValueError: no trials, or as :func:`~cadnet.reporting.tables.cross_pairs`.
+    """
+    pairs, reference = cross_pairs(methods.trials, letters), methods.reference
+    comparisons, known, charts = {}, [], []
+    for pair in (pair for pair in pairs if pair.crossed):
+        trials = pair.of(methods.trials)
+        found = differences(trials, reference, merged=True)
+        if len(found):
+            rival = best_other(trials, reference, IOU)
+            comparisons[pair.letters] = compared(found, reference, rival, IOU)
+            known.append(_condition(pair.letters, comparisons[pair.letters], trials, reference))
+            labelled = found.assign(label=found["other"].map(methods.title))
+            name = methods.title(reference)
+            charts.append(
+                interval_chart(labelled, f"{name} against each, {pair.letters}", f"{name} minus the other")
+            )
+    table = cross_table(methods, pairs, comparisons)
+    columns = {f"iou_defect_{pair.letters}": f"IoU {pair.letters}" for pair in pairs}
+    words = "; ".join(
+        f"{pair.letters}: trained on {names[pair.trained]}, tested on {names[pair.tested]}" for pair in pairs
+    )
+    title = "Cross-testing: unseen kinds of defects"
+    section = Section(
+        "cross",
+        title,
+        methods.stamp,
+        headline(reference, known, methods.titles, "IoU of unseen kinds of defects"),
+        ["Each network was trained on one kind of defect and tested on each."],
+        tables={"cross": table},
+        markdown={
+            "cross": markdown(
+                f"{title} ({methods.stamp})", table, columns,
+                [f"{words}.", f"Percent, pooled over the test images. {MERGED}"],
+            )
+        },
+    )  # fmt: skip
+    shown = Table(
+        f"IoU of defects in percent, pooled over the test pairs. {words}. {MERGED}",
+        [pair.letters for pair in pairs],
+        result_rows(table, list(columns), methods),
+        note=f"{_BOLD} The paper shows these numbers as a figure without printing them.",
+    )
+    blocks: list[Block] = [shown, *_comparison_tables(table, comparisons, methods), section.file_links()]
+    drawn = [cross_chart(table, pairs, names), *(chart for chart in charts if chart is not None)]
+    blocks.append(
+        Figure("cross", drawn, f"Bars are means over seeds, whiskers one standard deviation. {READ}")
+    )
+    return replace(section, blocks=[Card("Trained on one kind, tested on each", blocks)])
+
+
+def _condition(where: str, table: pd.DataFrame, trials: Sequence[ScoredTrial], reference: str) -> Condition:
+    value = spread(values_of(trials, reference, IOU).values()).mean
+    return Condition(where, table, value, [method for method in table.index if method != reference])
+
+
+def _comparison_tables(
+    table: pd.DataFrame, comparisons: Mapping[str, pd.DataFrame], methods: Methods, unit: str = ""
+) -> list[Block]:
+    """Differences, intervals, seeds and verdicts by condition, a row per method."""
+    if not comparisons:
+        return []
+    name = methods.title(methods.reference)
+    rows = [
+        Row(
+            str(record["method"]),
+            [comparison_cell(record, f"_{label}") for label in comparisons],
+            "reference" if method == methods.reference else "",
+        )
+        for method, record in table.iterrows()
+    ]
+    caption = f"Points of IoU: {name} minus the best other method, the others minus {name}"
+    header = [f"{label}{unit}" for label in comparisons]
+    return [Table(caption, header, rows, note=f"With intervals over the test images; {VERDICTS}")]
+
+
+@dataclass(frozen=True, eq=False)
+class FewLabelFacts:
+    """What is known about the few-label grid besides its results.
+
+    ``unlabelled``: the fraction that methods of semi-supervised learning see besides. ``pretrained_on,
+    tested_on``: kinds of defect. ``combined``: ids of the reference's network under methods of
+    semi-supervised learning, which the paper does not have and which are no rivals.
+    """
+
+    unlabelled: float
+    pretrained_on: str
+    tested_on: str
+    combined: Sequence[str] = ()
+    text: Sequence[str] = field(default_factory=tuple)
+
+
+def few_label_section(methods: Methods, facts: FewLabelFacts, sheets: Sequence[Figure] = ()) -> Section:
+    """Return the part of the page about few labels (paper Table 6, Fig. 12).
+
+    Raises:
+        ValueError: no trials, or as :func:`~cadnet.reporting.tables.fractions_of`.
+    """
+    by_fraction, reference = fractions_of(methods.trials), methods.reference
+    paper = published_few_labels(method_ids(methods.trials))
+    comparisons, known, charts = {}, [], []
+    for fraction, trials in by_fraction.items():
+        label, found = percent_label(fraction), differences(trials, reference, merged=True)
+        if len(found):
+            rival = best_other(trials, reference, IOU, facts.combined)
+            comparisons[label] = compared(found, reference, rival, IOU)
+            condition = _condition(f"{label} %", comparisons[label], trials, reference)
+            rivals = [method for method in condition.rivals if method not in facts.combined]
+            known.append(replace(condition, rivals=rivals))
+            labelled = found.assign(label=found["other"].map(methods.title))
+            name = methods.title(reference)
+            title = f"{name} against each, {label} % of the labels"
+            charts.append(interval_chart(labelled, title, f"{name} minus the other"))
+    table = few_label_table(methods, paper, comparisons)
+    title = f"Few labels: {facts.pretrained_on} known, {facts.tested_on} new"
+    text = _few_label_markdown(title, methods, table, facts)
+    section = Section(
+        "few-labels",
+        title,
+        methods.stamp,
+        headline(reference, known, methods.titles, "IoU by labelled fraction"),
+        tables={"few-labels": table},
+        markdown={"few-labels": text},
+    )
+    drawn = [chart for chart in charts if chart is not None]
+    blocks: list[Block] = [_few_label_card(section, table, methods, facts, comparisons)]
+    blocks.append(_fraction_figure(methods, paper))
+    if drawn:
+        blocks.append(Fold("Differences with their intervals", [Figure("few_labels_intervals", drawn, READ)]))
+    if facts.text:
+        blocks.append(Fold("Protocol", [Text(facts.text)]))
+    blocks += [*_thresholds(methods, table), *_pseudo_labels(methods, by_fraction), *sheets]
+    return replace(section, blocks=blocks)
+
+
+def _few_label_markdown(title: str, methods: Methods, table: pd.DataFrame, facts: FewLabelFacts) -> str:
+    """A table per measure, then the comparisons by fraction."""
+    labels = [percent_label(fraction) for fraction in fractions_of(methods.trials)]
+    lines = [f"## {title} ({methods.stamp})", "", *(f"{text}\n" for text in facts.text)]
+    for measure in MEASURES:
+        columns = {column: f"{label} %" for label, column in measure.columns(labels).items()}
+        lines.append("#" + markdown(measure.title, table, columns, [_basis(measure.basis)], ending="_none"))
+    for label in labels:
+        if table[f"difference_{label}"].notna().any():
+            what, named = f"Comparison at {label} % of the labels", {f"iou_{label}": "IoU"}
+            lines.append("#" + markdown(what, table, named, ending=f"_{label}"))
+    return "\n".join(lines)
+
+
+def _basis(basis: str) -> str:
+    return f"Percent by labelled fraction of the training samples, {basis}."
+
+
+def _few_label_card(
+    section: Section,
+    table: pd.DataFrame,
+    methods: Methods,
+    facts: FewLabelFacts,
+    comparisons: Mapping[str, pd.DataFrame],
+) -> Card:
+    labels = [percent_label(fraction) for fraction in fractions_of(methods.trials)]
+    tables = []
+    for measure in MEASURES:
+        rows = [
+            replace(row, small="combined" if method in facts.combined else "")
+            for row, method in zip(
+                result_rows(table, list(measure.columns(labels).values()), methods, ""),
+                table.index,
+                strict=True,
+            )
+        ]
+        tables.append(
+            Table(f"{measure.title}. {_basis(measure.basis)}", [f"{label} %" for label in labels], rows)
+        )
+    name, images = methods.title(methods.reference), methods.trials[0].result.num_images
+    note = (
+        f"{_BOLD} In small print the paper's number and our difference from it. A dash: not run at that "
+        "fraction, "
+        f"which is of the {facts.tested_on} training samples. At 0 % networks are as training on "
+        f"{facts.pretrained_on} left them. Methods of semi-supervised learning see "
+        f"{100 * facts.unlabelled:.0f} % of the "
+        f"samples besides, without labels. Scored on {images} test images."
+    )
+    if facts.combined:
+        note += f" Combined: {name} with an idea of semi-supervised learning, which the paper does not have."
+    blocks: list[Block] = [
+        replace(tables[0], note=note),
+        *_comparison_tables(table, comparisons, methods, " %"),
+    ]
+    blocks.append(Fold("Fscore, other thresholds, and means over images", tables[1:]))
+    return Card("IoU by labelled fraction, beside the paper", [*blocks, section.file_links()])
+
+
+def _fraction_figure(methods: Methods, paper: pd.DataFrame) -> Figure:
+    ids = method_ids(methods.trials)
+    looks = method_looks(ids, methods.reference)
+    by_fraction = fractions_of(methods.trials)
+    ours: Points = {
+        method: {f: list(values_of(trials, method, IOU).values()) for f, trials in by_fraction.items()}
+        for method in ids
+    }
+    pictures: list[Picture] = [fraction_chart(ours, looks, methods.titles, "IoU by labelled fraction")]
+    caption = (
+        "Whiskers are one standard deviation over seeds, faint dots single seeds; points of one fraction "
+    )
+    caption += "are drawn beside each other so that none hides another."
+    printed: Points = {
+        str(method): {float(str(c)[4:]) / 100: [float(row[c])] for c in paper if str(c).startswith("iou_")}
+        for method, row in paper.iterrows()
+    }
+    if printed:
+        title = "The same in the paper (Table 6, at its full scale)"
+        pictures.append(fraction_chart(printed, looks, methods.titles, title))
+    return Figure("few_labels", pictures, caption)
+
+
+def _thresholds(methods: Methods, table: pd.DataFrame) -> list[Block]:
+    """A chart per fraction at which a threshold changes something that can be seen."""
+    looks, pictures = method_looks(list(table.index), methods.reference), []
+    for fraction in fractions_of(methods.trials):
+        label = percent_label(fraction)
+        if ((table[f"iou_{label}_validated"] - table[f"iou_{label}"]).abs() >= VISIBLE).any():
+            pictures.append(threshold_chart(table, label, looks, f"Two thresholds, {label} % of the labels"))
+    caption = (
+        "IoU of defects where a network's two scores are equal, and at the probability that validation "
+        "images "
+        f"choose; means over seeds. Fractions at which no method changes by {VISIBLE:g} point are not "
+        "shown. The "
+        "axes need not start at 0."
+    )
+    return [Fold("Thresholds", [Figure("few_labels_thresholds", pictures, caption)])] if pictures else []
+
+
+def _pseudo_labels(methods: Methods, by_fraction: Mapping[float, Sequence[ScoredTrial]]) -> list[Block]:
+    """Pseudo-labels over epochs: a chart per fraction and quantity, of the methods that have it."""
+    pictures = []
+    for fraction, trials in by_fraction.items():
+        for column, (what, axis) in QUANTITIES.items():
+            title = f"{what}, {percent_label(fraction)} % of the labels"
+            chart = history_chart(methods.only(trials), column, title, axis)
+            pictures += [chart] if chart else []
+    caption = (
+        "Pseudo-labels of unlabelled images, against the truth that training does not see. Precision: of "
+        "the pixels "
+        "labelled as defect, those that are; recall: of the defect pixels, those labelled so; disagreement: "
+        "pixels on "
+        "which two predictions differ. A method without a quantity is left out."
+    )
+    return (
+        [Fold("Pseudo-labels in training", [Figure("few_labels_training", pictures, caption)])]
+        if pictures
+        else []
+    )

@@ -30,7 +30,7 @@ from cadnet.reporting.style import (
     picture,
     plain_line,
 )
-from cadnet.reporting.tables import Methods, Pair, class_title, metric_titles, percent_label
+from cadnet.reporting.tables import Methods, class_title, metric_titles, percent_label
 
 MOST_BARS = 28
 """With more bars than this each class gets one line of dots instead."""
@@ -294,25 +294,29 @@ def axis_positions(values: Sequence[float]) -> tuple[list[float], bool]:
     return [float(np.log10(value)) if value > 0 else float(logs[0] - gap) for value in values], 0 in values
 
 
-def cross_chart(table: pd.DataFrame, pairs: Sequence[Pair], names: Mapping[str, str]) -> Picture:
+def cross_chart(
+    table: pd.DataFrame, conditions: Mapping[str, Sequence[ScoredTrial]], names: Mapping[str, str]
+) -> Picture:
     """A row per method with a bar per pair: IoU of all defect classes as one in %, its value beside it.
 
     Args:
-        table: :func:`~cadnet.reporting.tables.cross_table`.
-        pairs: that it has.
+        table: :func:`~cadnet.reporting.tables.condition_table` of cross-tests.
+        conditions: :func:`~cadnet.reporting.tables.cross_conditions`.
         names: of the datasets, for people.
     """
-    height = 1.2 + len(table) * (0.15 * len(pairs) + 0.14)
-    figure, axes = blank_chart("IoU by kind trained and tested on", max(height, 2.8))
-    width, same = 0.82 / len(pairs), sum(not pair.crossed for pair in pairs)
-    pale, strong = PAIR_COLOURS[:2], PAIR_COLOURS[2:]
+    count = len(conditions)
+    figure, axes = blank_chart(
+        "IoU by kind trained and tested on", max(1.2 + len(table) * (0.15 * count + 0.14), 2.8)
+    )
+    width, pale, strong = 0.82 / count, iter(PAIR_COLOURS[:2] * count), iter(PAIR_COLOURS[2:] * count)
     said = {}
-    for column, pair in enumerate(pairs):
-        colour = pale[column % 2] if column < same else strong[(column - same) % len(strong)]
-        label: str | None = f"{pair.letters}: {names[pair.trained]}, tested on {names[pair.tested]}"
+    for column, (letters, trials) in enumerate(conditions.items()):
+        trained, tested = trials[0].trained_on, trials[0].tested_on
+        colour = next(pale if trained == tested else strong)
+        label: str | None = f"{letters}: {names[trained]}, tested on {names[tested]}"
         for row, record in enumerate(table.to_dict("records")):
-            at = row + (column - (len(pairs) - 1) / 2) * width
-            ours, std = (record[f"iou_defect_{pair.letters}{part}"] for part in ("", "_std"))
+            at = row + (column - (count - 1) / 2) * width
+            ours, std = (record[f"iou_defect_{letters}{part}"] for part in ("", "_std"))
             if pd.isna(ours):
                 continue
             axes.barh(at, ours, width * 0.9, color=colour, label=label)
@@ -321,7 +325,7 @@ def cross_chart(table: pd.DataFrame, pairs: Sequence[Pair], names: Mapping[str, 
                 axes.errorbar(ours, at, xerr=std, color=INK, linewidth=0.8, capsize=1.5)
             end = ours + (0.0 if pd.isna(std) else std)
             axes.annotate(f"{ours:.1f}", (end, at), (3, 0), textcoords="offset points", **_VALUE)
-            said[f"{record['method']} {pair.letters}"] = ours
+            said[f"{record['method']} {letters}"] = ours
     axes.set_yticks(range(len(table)), list(table["method"]))
     axes.set_ylim(len(table) - 0.5, -0.5)
     axes.set(xlabel="IoU of defects, pooled over the test images (%)", xlim=(0, 100))
@@ -360,7 +364,7 @@ def threshold_chart(table: pd.DataFrame, label: str, looks: Looks, title: str) -
     """A row per method: IoU where the two scores are equal, and at the threshold that validation chooses.
 
     Args:
-        table: :func:`~cadnet.reporting.tables.few_label_table`.
+        table: :func:`~cadnet.reporting.tables.condition_table` of few labels.
         label: the labelled fraction in percent, as in its columns.
         looks: of the methods.
         title: of the chart.

@@ -27,18 +27,17 @@ from cadnet.reporting.style import method_looks
 from cadnet.reporting.tables import (
     BASIS,
     COSTS,
+    CROSS_MEASURES,
+    FEW_LABEL_MEASURES,
     MEANS,
-    MEASURES,
     MERGED,
     VERDICTS,
     Methods,
-    cross_pairs,
-    cross_table,
-    few_label_table,
+    condition_table,
+    cross_conditions,
     fractions_of,
     markdown,
     metric_titles,
-    percent_label,
     results_table,
 )
 
@@ -172,6 +171,59 @@ def _study_charts(methods: Methods, study: Study, table: pd.DataFrame, found: pd
     return Figure(study.name, pictures, caption)
 
 
+@dataclass(frozen=True, eq=False)
+class _Compared:
+    """The reference against every other method under each condition, in the IoU of defects.
+
+    ``tables``: by label. ``conditions``: what the headline rests on. ``charts``: of the intervals.
+    """
+
+    tables: Mapping[str, pd.DataFrame]
+    conditions: Sequence[Condition]
+    charts: Sequence[Picture]
+
+    @classmethod
+    def of(
+        cls,
+        methods: Methods,
+        conditions: Mapping[str, Sequence[ScoredTrial]],
+        where: str = "{}",
+        combined: Sequence[str] = (),
+    ) -> _Compared:
+        """Compare; ``where`` has ``{}`` for the label, ``combined`` methods are no rivals."""
+        reference, name = methods.reference, methods.title(methods.reference)
+        tables, known, charts = {}, [], []
+        for label, trials in conditions.items():
+            found = differences(trials, reference, merged=True)
+            if found.empty:
+                continue
+            table = compared(found, reference, best_other(trials, reference, IOU, combined), IOU)
+            rivals = [method for method in found["other"] if method not in combined]
+            value = spread(values_of(trials, reference, IOU).values()).mean
+            known.append(Condition(where.format(label), table, value, rivals))
+            tables[label] = table
+            title = f"{name} against each, {where.format(label)}"
+            labelled = found.assign(label=found["other"].map(methods.title))
+            charts.append(interval_chart(labelled, title, f"{name} minus the other"))
+        return cls(tables, known, [chart for chart in charts if chart is not None])
+
+    def block(self, table: pd.DataFrame, methods: Methods, where: str = "{}") -> list[Block]:
+        """Differences, intervals, seeds and verdicts by condition, a row per method; nothing without any."""
+        name = methods.title(methods.reference)
+        rows = [
+            Row(
+                str(record["method"]),
+                [comparison_cell(record, f"_{label}") for label in self.tables],
+                "reference" if method == methods.reference else "",
+            )
+            for method, record in table.iterrows()
+        ]
+        caption = f"Points of IoU: {name} minus the best other method, the others minus {name}"
+        header = [where.format(label) for label in self.tables]
+        note = f"With intervals over the test images; {VERDICTS}"
+        return [Table(caption, header, rows, note=note)] if self.tables else []
+
+
 def cross_section(methods: Methods, names: Mapping[str, str], letters: Mapping[str, str]) -> Section:
     """Return the part of the page about cross-tests (paper Fig. 6): are unseen kinds of defect found?
 
@@ -181,79 +233,36 @@ def cross_section(methods: Methods, names: Mapping[str, str], letters: Mapping[s
         letters: one of its own for each dataset.
 
     Raises:
-        ValueError: no trials, or as :func:`~cadnet.reporting.tables.cross_pairs`.
+        ValueError: as :func:`~cadnet.reporting.tables.cross_conditions`.
     """
-    pairs, reference = cross_pairs(methods.trials, letters), methods.reference
-    comparisons, known, charts = {}, [], []
-    for pair in (pair for pair in pairs if pair.crossed):
-        trials = pair.of(methods.trials)
-        found = differences(trials, reference, merged=True)
-        if len(found):
-            rival = best_other(trials, reference, IOU)
-            comparisons[pair.letters] = compared(found, reference, rival, IOU)
-            known.append(_condition(pair.letters, comparisons[pair.letters], trials, reference))
-            labelled = found.assign(label=found["other"].map(methods.title))
-            name = methods.title(reference)
-            charts.append(
-                interval_chart(labelled, f"{name} against each, {pair.letters}", f"{name} minus the other")
-            )
-    table = cross_table(methods, pairs, comparisons)
-    columns = {f"iou_defect_{pair.letters}": f"IoU {pair.letters}" for pair in pairs}
-    words = "; ".join(
-        f"{pair.letters}: trained on {names[pair.trained]}, tested on {names[pair.tested]}" for pair in pairs
-    )
+    conditions = cross_conditions(methods.trials, letters)
+    ends = {label: (trials[0].trained_on, trials[0].tested_on) for label, trials in conditions.items()}
+    crossed = {label: trials for label, trials in conditions.items() if ends[label][0] != ends[label][1]}
+    found = _Compared.of(methods, crossed)
+    table = condition_table(methods, conditions, CROSS_MEASURES, found.tables)
+    columns = {f"iou_defect_{label}": f"IoU {label}" for label in conditions}
+    words = "; ".join(f"{k}: trained on {names[a]}, tested on {names[b]}" for k, (a, b) in ends.items())
     title = "Cross-testing: unseen kinds of defects"
+    notes = [f"{words}.", f"Percent, pooled over the test images. {MERGED}"]
     section = Section(
         "cross",
         title,
         methods.stamp,
-        headline(reference, known, methods.titles, "IoU of unseen kinds of defects"),
+        headline(methods.reference, found.conditions, methods.titles, "IoU of unseen kinds of defects"),
         ["Each network was trained on one kind of defect and tested on each."],
         tables={"cross": table},
-        markdown={
-            "cross": markdown(
-                f"{title} ({methods.stamp})", table, columns,
-                [f"{words}.", f"Percent, pooled over the test images. {MERGED}"],
-            )
-        },
-    )  # fmt: skip
+        markdown={"cross": markdown(f"{title} ({methods.stamp})", table, columns, notes)},
+    )
     shown = Table(
         f"IoU of defects in percent, pooled over the test pairs. {words}. {MERGED}",
-        [pair.letters for pair in pairs],
+        list(conditions),
         result_rows(table, list(columns), methods),
         note=f"{_BOLD} The paper shows these numbers as a figure without printing them.",
     )
-    blocks: list[Block] = [shown, *_comparison_tables(table, comparisons, methods), section.file_links()]
-    drawn = [cross_chart(table, pairs, names), *(chart for chart in charts if chart is not None)]
-    blocks.append(
-        Figure("cross", drawn, f"Bars are means over seeds, whiskers one standard deviation. {READ}")
-    )
+    drawn = [cross_chart(table, conditions, names), *found.charts]
+    caption = f"Bars are means over seeds, whiskers one standard deviation. {READ}"
+    blocks = [shown, *found.block(table, methods), section.file_links(), Figure("cross", drawn, caption)]
     return replace(section, blocks=[Card("Trained on one kind, tested on each", blocks)])
-
-
-def _condition(where: str, table: pd.DataFrame, trials: Sequence[ScoredTrial], reference: str) -> Condition:
-    value = spread(values_of(trials, reference, IOU).values()).mean
-    return Condition(where, table, value, [method for method in table.index if method != reference])
-
-
-def _comparison_tables(
-    table: pd.DataFrame, comparisons: Mapping[str, pd.DataFrame], methods: Methods, unit: str = ""
-) -> list[Block]:
-    """Differences, intervals, seeds and verdicts by condition, a row per method."""
-    if not comparisons:
-        return []
-    name = methods.title(methods.reference)
-    rows = [
-        Row(
-            str(record["method"]),
-            [comparison_cell(record, f"_{label}") for label in comparisons],
-            "reference" if method == methods.reference else "",
-        )
-        for method, record in table.iterrows()
-    ]
-    caption = f"Points of IoU: {name} minus the best other method, the others minus {name}"
-    header = [f"{label}{unit}" for label in comparisons]
-    return [Table(caption, header, rows, note=f"With intervals over the test images; {VERDICTS}")]
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,37 +287,26 @@ def few_label_section(methods: Methods, facts: FewLabelFacts, sheets: Sequence[F
     Raises:
         ValueError: no trials, or as :func:`~cadnet.reporting.tables.fractions_of`.
     """
-    by_fraction, reference = fractions_of(methods.trials), methods.reference
+    by_fraction = fractions_of(methods.trials)
     paper = published_few_labels(method_ids(methods.trials))
-    comparisons, known, charts = {}, [], []
-    for fraction, trials in by_fraction.items():
-        label, found = percent_label(fraction), differences(trials, reference, merged=True)
-        if len(found):
-            rival = best_other(trials, reference, IOU, facts.combined)
-            comparisons[label] = compared(found, reference, rival, IOU)
-            condition = _condition(f"{label} %", comparisons[label], trials, reference)
-            rivals = [method for method in condition.rivals if method not in facts.combined]
-            known.append(replace(condition, rivals=rivals))
-            labelled = found.assign(label=found["other"].map(methods.title))
-            name = methods.title(reference)
-            title = f"{name} against each, {label} % of the labels"
-            charts.append(interval_chart(labelled, title, f"{name} minus the other"))
-    table = few_label_table(methods, paper, comparisons)
+    found = _Compared.of(methods, by_fraction, "{} % of the labels", facts.combined)
+    table = condition_table(methods, by_fraction, FEW_LABEL_MEASURES, found.tables, paper)
     title = f"Few labels: {facts.pretrained_on} known, {facts.tested_on} new"
-    text = _few_label_markdown(title, methods, table, facts)
     section = Section(
         "few-labels",
         title,
         methods.stamp,
-        headline(reference, known, methods.titles, "IoU by labelled fraction"),
+        headline(methods.reference, found.conditions, methods.titles, "IoU by labelled fraction"),
         tables={"few-labels": table},
-        markdown={"few-labels": text},
+        markdown={"few-labels": _few_label_markdown(title, methods, table, facts)},
     )
-    drawn = [chart for chart in charts if chart is not None]
-    blocks: list[Block] = [_few_label_card(section, table, methods, facts, comparisons)]
-    blocks.append(_fraction_figure(methods, paper))
-    if drawn:
-        blocks.append(Fold("Differences with their intervals", [Figure("few_labels_intervals", drawn, READ)]))
+    blocks: list[Block] = [
+        _few_label_card(section, table, methods, facts, found),
+        _fraction_figure(methods, paper),
+    ]
+    if found.charts:
+        figure = Figure("few_labels_intervals", found.charts, READ)
+        blocks.append(Fold("Differences with their intervals", [figure]))
     if facts.text:
         blocks.append(Fold("Protocol", [Text(facts.text)]))
     blocks += [*_thresholds(methods, table), *_pseudo_labels(methods, by_fraction), *sheets]
@@ -317,10 +315,10 @@ def few_label_section(methods: Methods, facts: FewLabelFacts, sheets: Sequence[F
 
 def _few_label_markdown(title: str, methods: Methods, table: pd.DataFrame, facts: FewLabelFacts) -> str:
     """A table per measure, then the comparisons by fraction."""
-    labels = [percent_label(fraction) for fraction in fractions_of(methods.trials)]
+    labels = list(fractions_of(methods.trials))
     lines = [f"## {title} ({methods.stamp})", "", *(f"{text}\n" for text in facts.text)]
-    for measure in MEASURES:
-        columns = {column: f"{label} %" for label, column in measure.columns(labels).items()}
+    for measure in FEW_LABEL_MEASURES:
+        columns = dict(zip(measure.columns(labels), (f"{label} %" for label in labels), strict=True))
         lines.append("#" + markdown(measure.title, table, columns, [_basis(measure.basis)], ending="_none"))
     for label in labels:
         if table[f"difference_{label}"].notna().any():
@@ -334,41 +332,25 @@ def _basis(basis: str) -> str:
 
 
 def _few_label_card(
-    section: Section,
-    table: pd.DataFrame,
-    methods: Methods,
-    facts: FewLabelFacts,
-    comparisons: Mapping[str, pd.DataFrame],
+    section: Section, table: pd.DataFrame, methods: Methods, facts: FewLabelFacts, found: _Compared
 ) -> Card:
-    labels = [percent_label(fraction) for fraction in fractions_of(methods.trials)]
-    tables = []
-    for measure in MEASURES:
-        rows = [
-            replace(row, small="combined" if method in facts.combined else "")
-            for row, method in zip(
-                result_rows(table, list(measure.columns(labels).values()), methods, ""),
-                table.index,
-                strict=True,
-            )
-        ]
-        tables.append(
-            Table(f"{measure.title}. {_basis(measure.basis)}", [f"{label} %" for label in labels], rows)
-        )
+    labels, tables = list(fractions_of(methods.trials)), []
+    combined = ["combined" if method in facts.combined else "" for method in table.index]
+    for measure in FEW_LABEL_MEASURES:
+        rows = result_rows(table, measure.columns(labels), methods, "")
+        rows = [replace(row, small=small) for row, small in zip(rows, combined, strict=True)]
+        caption = f"{measure.title}. {_basis(measure.basis)}"
+        tables.append(Table(caption, [f"{label} %" for label in labels], rows))
     name, images = methods.title(methods.reference), methods.trials[0].result.num_images
     note = (
         f"{_BOLD} In small print the paper's number and our difference from it. A dash: not run at that "
-        "fraction, "
-        f"which is of the {facts.tested_on} training samples. At 0 % networks are as training on "
+        f"fraction, which is of the {facts.tested_on} training samples. At 0 % networks are as training on "
         f"{facts.pretrained_on} left them. Methods of semi-supervised learning see "
-        f"{100 * facts.unlabelled:.0f} % of the "
-        f"samples besides, without labels. Scored on {images} test images."
+        f"{100 * facts.unlabelled:.0f} % of the samples besides, without labels. Scored on {images} images."
     )
     if facts.combined:
         note += f" Combined: {name} with an idea of semi-supervised learning, which the paper does not have."
-    blocks: list[Block] = [
-        replace(tables[0], note=note),
-        *_comparison_tables(table, comparisons, methods, " %"),
-    ]
+    blocks: list[Block] = [replace(tables[0], note=note), *found.block(table, methods, "{} %")]
     blocks.append(Fold("Fscore, other thresholds, and means over images", tables[1:]))
     return Card("IoU by labelled fraction, beside the paper", [*blocks, section.file_links()])
 
@@ -376,9 +358,11 @@ def _few_label_card(
 def _fraction_figure(methods: Methods, paper: pd.DataFrame) -> Figure:
     ids = method_ids(methods.trials)
     looks = method_looks(ids, methods.reference)
-    by_fraction = fractions_of(methods.trials)
     ours: Points = {
-        method: {f: list(values_of(trials, method, IOU).values()) for f, trials in by_fraction.items()}
+        method: {
+            float(label) / 100: list(values_of(trials, method, IOU).values())
+            for label, trials in fractions_of(methods.trials).items()
+        }
         for method in ids
     }
     pictures: list[Picture] = [fraction_chart(ours, looks, methods.titles, "IoU by labelled fraction")]
@@ -399,8 +383,7 @@ def _fraction_figure(methods: Methods, paper: pd.DataFrame) -> Figure:
 def _thresholds(methods: Methods, table: pd.DataFrame) -> list[Block]:
     """A chart per fraction at which a threshold changes something that can be seen."""
     looks, pictures = method_looks(list(table.index), methods.reference), []
-    for fraction in fractions_of(methods.trials):
-        label = percent_label(fraction)
+    for label in fractions_of(methods.trials):
         if ((table[f"iou_{label}_validated"] - table[f"iou_{label}"]).abs() >= VISIBLE).any():
             pictures.append(threshold_chart(table, label, looks, f"Two thresholds, {label} % of the labels"))
     caption = (
@@ -413,12 +396,12 @@ def _thresholds(methods: Methods, table: pd.DataFrame) -> list[Block]:
     return [Fold("Thresholds", [Figure("few_labels_thresholds", pictures, caption)])] if pictures else []
 
 
-def _pseudo_labels(methods: Methods, by_fraction: Mapping[float, Sequence[ScoredTrial]]) -> list[Block]:
+def _pseudo_labels(methods: Methods, by_fraction: Mapping[str, Sequence[ScoredTrial]]) -> list[Block]:
     """Pseudo-labels over epochs: a chart per fraction and quantity, of the methods that have it."""
     pictures = []
-    for fraction, trials in by_fraction.items():
+    for label, trials in by_fraction.items():
         for column, (what, axis) in QUANTITIES.items():
-            title = f"{what}, {percent_label(fraction)} % of the labels"
+            title = f"{what}, {label} % of the labels"
             chart = history_chart(methods.only(trials), column, title, axis)
             pictures += [chart] if chart else []
     caption = (

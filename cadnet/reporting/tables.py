@@ -111,25 +111,40 @@ def results_table(
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A cross-test: the datasets trained and tested on, by name, and its ``letters``, such as ``LA``."""
+class Measure:
+    """A metric that is shown by condition. ``column`` has ``{}`` for the condition's label."""
 
-    trained: str
-    tested: str
-    letters: str
+    title: str
+    column: str
+    metric: str
+    basis: str = ""
 
-    @property
-    def crossed(self) -> bool:
-        """Whether the kind of defect tested is another than the kind trained on."""
-        return self.trained != self.tested
-
-    def of(self, trials: Iterable[ScoredTrial]) -> list[ScoredTrial]:
-        """The trials of this pair."""
-        return [t for t in trials if (t.trained_on, t.tested_on) == (self.trained, self.tested)]
+    def columns(self, labels: Iterable[str]) -> list[str]:
+        """The columns of :func:`condition_table`, one per label."""
+        return [self.column.format(label) for label in labels]
 
 
-def cross_pairs(trials: Sequence[ScoredTrial], letters: Mapping[str, str]) -> list[Pair]:
-    """The pairs that were run: same kind first, then the crossed ones.
+_POOLED = "pooled over the test images, all defects as one class"
+_PRESENT = "each image counting alike; false alarms on images without a defect do not count"
+_CHOSEN, _MEAN = "at thresholds chosen on validation images", "mean over the images with a defect"
+FEW_LABEL_MEASURES = (
+    Measure("IoU", "iou_{}", "iou_defect", _POOLED),
+    Measure("Fscore", "fscore_{}", "fscore_defect", _POOLED),
+    Measure(f"IoU {_CHOSEN}", "iou_{}_validated", "iou_defect_validated", _POOLED),
+    Measure(f"IoU, {_MEAN}", "iou_{}_per_present_image", "miou_per_present_image", _PRESENT),
+    Measure(f"Fscore, {_MEAN}", "fscore_{}_per_present_image", "mfscore_per_present_image", _PRESENT),
+)
+"""In the order in which they are shown; only the first two have numbers of the paper beside them."""
+CROSS_MEASURES = tuple(
+    Measure(metric, f"{metric}_{{}}", metric)
+    for metric in ("iou_defect", "acc_defect", "fscore_defect", "escape", "overkill")
+)
+
+
+def cross_conditions(
+    trials: Sequence[ScoredTrial], letters: Mapping[str, str]
+) -> dict[str, list[ScoredTrial]]:
+    """Cross-tests by the letters of what was trained and tested on, such as ``LA``; same kinds first.
 
     Args:
         trials: of the cross grid.
@@ -142,76 +157,12 @@ def cross_pairs(trials: Sequence[ScoredTrial], letters: Mapping[str, str]) -> li
     if len({letters.get(name) for name in names} - {None}) < len(names):
         raise ValueError(f"every dataset needs a letter of its own: {list(names)} have {dict(letters)}")
     order = [name for name in letters if name in names]
-    pairs = [Pair(one, other, letters[one] + letters[other]) for one in order for other in order]
-    return sorted((pair for pair in pairs if pair.of(trials)), key=lambda pair: pair.crossed)
-
-
-JUDGED = ("acc_defect", "fscore_defect", "escape", "overkill")
-"""What the table of cross-tests further holds of the crossed pairs."""
-
-
-def cross_table(
-    methods: Methods, pairs: Sequence[Pair], comparisons: Mapping[str, pd.DataFrame] | None = None
-) -> pd.DataFrame:
-    """One row per method, indexed by its id; numbers in percent, NaN where there is none.
-
-    Columns: ``method`` (title), ``seeds`` (the fewest of its pairs), ``scale``; per pair such as LL, AA, LA,
-    AL ``iou_defect_<pair>`` and ``..._std``, all defect classes being one; per crossed pair further
-    ``acc_defect_, fscore_defect_, escape_`` and ``overkill_<pair>``, and
-    :data:`~cadnet.reporting.differences.COMPARED` with ``_<pair>``; ``id``.
-
-    Args:
-        methods: scored.
-        pairs: see :func:`cross_pairs`.
-        comparisons: :func:`~cadnet.reporting.differences.compared` in ``iou_defect``, by letters.
-    """
-    table = _first_columns(methods)
-    for pair in pairs:
-        table = table.join(_ending(pivot(pair.of(methods.trials), [f"iou_{DEFECT}"]), pair.letters))
-    for pair in (pair for pair in pairs if pair.crossed):
-        judged = pivot(pair.of(methods.trials), JUDGED)[list(JUDGED)]
-        table = table.join(_ending(judged, pair.letters))
-        known = (comparisons or {}).get(pair.letters)
-        table = _with_comparison(table, methods, known, f"_{pair.letters}")
-    return table.assign(id=table.index)
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A measure by labelled fraction. ``column`` has ``{}`` for the fraction in percent."""
-
-    title: str
-    column: str
-    metric: str
-    basis: str
-
-    def columns(self, labels: Sequence[str]) -> dict[str, str]:
-        """The columns of :func:`few_label_table`, by label of their fraction."""
-        return {label: self.column.format(label) for label in labels}
-
-
-_POOLED = "pooled over the test images, all defects as one class"
-_PRESENT = "each image counting alike; false alarms on images without a defect do not count"
-MEASURES = (
-    Measure("IoU", "iou_{}", "iou_defect", _POOLED),
-    Measure("Fscore", "fscore_{}", "fscore_defect", _POOLED),
-    Measure(
-        "IoU at thresholds chosen on validation images", "iou_{}_validated", "iou_defect_validated", _POOLED
-    ),
-    Measure(
-        "IoU, mean over the images with a defect",
-        "iou_{}_per_present_image",
-        "miou_per_present_image",
-        _PRESENT,
-    ),
-    Measure(
-        "Fscore, mean over the images with a defect",
-        "fscore_{}_per_present_image",
-        "mfscore_per_present_image",
-        _PRESENT,
-    ),
-)
-"""In the order in which they are shown; only the first two have numbers of the paper beside them."""
+    pairs = sorted(((one, other) for one in order for other in order), key=lambda pair: pair[0] != pair[1])
+    found = {
+        letters[one] + letters[other]: [t for t in trials if (t.trained_on, t.tested_on) == (one, other)]
+        for one, other in pairs
+    }
+    return {label: group for label, group in found.items() if group}
 
 
 def percent_label(fraction: float) -> str:
@@ -219,8 +170,8 @@ def percent_label(fraction: float) -> str:
     return f"{100 * fraction:g}"
 
 
-def fractions_of(trials: Sequence[ScoredTrial]) -> dict[float, list[ScoredTrial]]:
-    """Trials of the few-label grid by labelled fraction, ascending.
+def fractions_of(trials: Sequence[ScoredTrial]) -> dict[str, list[ScoredTrial]]:
+    """Trials of the few-label grid by labelled fraction in percent (:func:`percent_label`), ascending.
 
     Raises:
         ValueError: a trial was not scored on all defects as one class.
@@ -232,37 +183,39 @@ def fractions_of(trials: Sequence[ScoredTrial]) -> dict[float, list[ScoredTrial]
                 f"defects are one class, {DEFECT!r}"
             )
     found = sorted({trial.fraction for trial in trials if trial.fraction is not None})
-    return {fraction: [trial for trial in trials if trial.fraction == fraction] for fraction in found}
+    return {percent_label(one): [trial for trial in trials if trial.fraction == one] for one in found}
 
 
-def few_label_table(
-    methods: Methods, published: pd.DataFrame, comparisons: Mapping[str, pd.DataFrame] | None = None
+def condition_table(
+    methods: Methods,
+    conditions: Mapping[str, Sequence[ScoredTrial]],
+    measures: Sequence[Measure],
+    comparisons: Mapping[str, pd.DataFrame] | None = None,
+    published: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """One row per method, indexed by its id; numbers in percent, NaN where there is none.
 
-    Columns: ``method`` (title), ``seeds`` (the fewest of its fractions), ``scale``; per labelled fraction in
-    percent, such as 0 or 7.5, those of :data:`MEASURES`, each with ``..._std`` and the first two with
-    ``..._paper, ..._diff`` (ours minus the paper's); :data:`~cadnet.reporting.differences.COMPARED` with
-    ``_<fraction>``; ``id``.
+    Columns: ``method`` (title), ``seeds`` (the fewest of its conditions), ``scale``; per condition those of
+    ``measures``, each with ``..._std``, those that the paper may have with ``..._paper, ..._diff`` (ours
+    minus the paper's); :data:`~cadnet.reporting.differences.COMPARED` with ``_<condition>``; ``id``.
 
     Args:
         methods: scored.
-        published: :func:`~cadnet.reporting.published.published_few_labels`.
-        comparisons: :func:`~cadnet.reporting.differences.compared` in ``iou_defect``, by fraction in percent.
-
-    Raises:
-        ValueError: as :func:`fractions_of`.
+        conditions: trials by label, such as a pair of letters or a labelled fraction in percent.
+        measures: what is shown of each.
+        comparisons: :func:`~cadnet.reporting.differences.compared` in ``iou_defect``, by label.
+        published: the paper's IoU and Fscore by method id, under the same columns.
     """
     table = _first_columns(methods)
-    paper = published.reindex(table.index)
-    for fraction, trials in fractions_of(methods.trials).items():
-        label = percent_label(fraction)
-        columns = {measure.metric: measure.column.format(label) for measure in MEASURES}
-        found = pivot(trials, list(columns))
-        for metric, column in columns.items():
-            own = found[[metric, f"{metric}_std"]].set_axis([column, f"{column}_std"], axis=1)
-            beside = metric in ("iou_defect", "fscore_defect")
-            table = _beside_paper(table, own, paper) if beside else table.join(own)
+    for label, trials in conditions.items():
+        found = pivot(trials, [measure.metric for measure in measures])
+        for measure in measures:
+            (column,) = measure.columns([label])
+            own = found[[measure.metric, f"{measure.metric}_std"]].set_axis([column, f"{column}_std"], axis=1)
+            if published is not None and measure.metric in ("iou_defect", "fscore_defect"):
+                table = _beside_paper(table, own, published.reindex(table.index))
+            else:
+                table = table.join(own)
         table = _with_comparison(table, methods, (comparisons or {}).get(label), f"_{label}")
     return table.assign(id=table.index)
 
@@ -293,11 +246,6 @@ def _with_comparison(
     found["other"] = found["other"].map(methods.title, na_action="ignore")
     numbers = {"difference": float, "low": float, "high": float}
     return table.join(found.astype(numbers).add_suffix(ending))
-
-
-def _ending(table: pd.DataFrame, letters: str) -> pd.DataFrame:
-    """Put the letters of a pair behind each column, before ``_std``."""
-    return table.rename(columns=lambda c: f"{c.removesuffix('_std')}_{letters}{'_std' * c.endswith('_std')}")
 
 
 def markdown(

@@ -38,7 +38,7 @@ from cadnet.reporting.style import (
     method_colours,
     method_looks,
 )
-from cadnet.reporting.tables import cross_pairs, cross_table, results_table
+from cadnet.reporting.tables import CROSS_MEASURES, condition_table, cross_conditions, results_table
 
 
 @pytest.fixture
@@ -163,8 +163,9 @@ def test_a_varied_number_is_drawn_with_what_validation_chooses(drawn: list[Figur
 
 def test_cross_tests_have_a_bar_per_pair_and_method(drawn: list[Figure]) -> None:
     trials = cross_trials({"cadnet": {"LL": [80], "LA": [40]}, "fcn": {"LL": [60], "LA": [1]}})
-    pairs = cross_pairs(trials, LETTERS)
-    charts.cross_chart(cross_table(methods(trials), pairs), pairs, NAMES)
+    conditions = cross_conditions(trials, LETTERS)
+    table = condition_table(methods(trials), conditions, CROSS_MEASURES)
+    charts.cross_chart(table, conditions, NAMES)
     assert [patch.get_width() for patch in drawn[0].axes[0].patches] == pytest.approx([80, 60, 40, 1])
     assert labels(drawn[0]) == ["LL: line, tested on line", "LA: line, tested on abnormal points"]
 

@@ -15,11 +15,11 @@ from cadnet.reporting.overlays import (
     FALSE,
     MISSED,
     WRONG_CLASS,
+    SheetRow,
     comparison_png,
     comparison_sheet,
     error_map,
     error_pixels,
-    sample_overlay,
     truth_map,
 )
 
@@ -46,7 +46,10 @@ def test_error_map_over_the_darkened_image() -> None:
 
 def test_err_is_written_in_yellow() -> None:
     blank = np.zeros((200, 200), np.uint8)
-    drawn = sample_overlay(np.zeros((200, 200, 3), np.uint8), blank, blank)
+    image = np.zeros((200, 200, 3), np.uint8)
+    sheet = comparison_sheet([SheetRow("row", image, image, blank, {"CADNet": blank})], "t", cell=200)
+    left = 6 + 3 * 206
+    drawn = sheet[76 : 76 + 200, left : left + 200]
     assert (drawn[:40] == ERR_COLOUR).all(-1).sum() > 30
     assert not drawn[60:].any()
 

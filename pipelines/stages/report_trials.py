@@ -22,11 +22,12 @@ from pipelines.trials import DECISION, REPORTS, TrialName, dataset_folder, gate_
 
 
 class TrialReader:
-    """Reads what the stages left of finished trials; each dataset is opened once."""
+    """Reads what the stages left of finished trials; each trial is read and each dataset is opened once."""
 
     def __init__(self, params: ProjectParams) -> None:
         self.params = params
         self._datasets: dict[str, PreparedDataset] = {}
+        self._trials: dict[TrialName, ScoredTrial] = {}
 
     def dataset(self, name: str) -> PreparedDataset:
         """Open a prepared dataset."""
@@ -45,8 +46,10 @@ class TrialReader:
             raise FileNotFoundError(
                 f"not scored yet: {', '.join(missing)}; run `make repro` or `dvc repro` first"
             )
-        run_ids = self.run_ids(trials)
-        return [self._trial(trial, grid, run_ids.get(trial)) for trial in trials]
+        new = [trial for trial in trials if trial not in self._trials]
+        run_ids = self.run_ids(new)
+        self._trials |= {trial: self._trial(trial, grid, run_ids.get(trial)) for trial in new}
+        return [self._trials[trial] for trial in trials]
 
     def _trial(self, trial: TrialName, grid: str, run_id: str | None) -> ScoredTrial:
         history, counts = pd.read_csv(trial.history), read_counts(trial.evaluation / "counts.npz")

@@ -360,36 +360,6 @@ def fraction_chart(points: Points, looks: Looks, titles: Mapping[str, str], titl
     return picture(figure, title, said)
 
 
-def threshold_chart(table: pd.DataFrame, label: str, looks: Looks, title: str) -> Picture:
-    """A row per method: IoU where the two scores are equal, and at the threshold that validation chooses.
-
-    Args:
-        table: :func:`~cadnet.reporting.tables.condition_table` of few labels.
-        label: the labelled fraction in percent, as in its columns.
-        looks: of the methods.
-        title: of the chart.
-    """
-    columns = [f"iou_{label}", f"iou_{label}_validated"]
-    shown = table[table[columns].notna().all(axis=1)]
-    figure, axes = blank_chart(title, 1.4 + 0.27 * len(shown))
-    for position, (method, record) in enumerate(shown.iterrows()):
-        colour, ends = looks[str(method)]["color"], record[columns].tolist()
-        axes.plot(ends, (position, position), color=colour, linewidth=1.6)
-        axes.plot(ends[0], position, "o", color=colour, markersize=6)
-        axes.plot(ends[1], position, "o", color=colour, markersize=6, markerfacecolor="white")
-    # Labels come from invisible dots, so that the legend is grey whatever the first method's colour.
-    axes.plot([], [], "o", color=SOFT, label="scores equal")
-    axes.plot([], [], "o", color=SOFT, markerfacecolor="white", label="chosen by validation")
-    axes.set_yticks(range(len(shown)), list(shown["method"]))
-    axes.set_ylim(len(shown) - 0.5, -0.5)
-    axes.set(xlabel="IoU of defects (%)")
-    axes.grid(axis="y", visible=False)
-    legend_below(axes)
-    return picture(
-        figure, f"{title}, chosen by validation", dict(zip(shown["method"], shown[columns[1]], strict=True))
-    )
-
-
 def _seeded_line(
     axes: Axes,
     positions: Sequence[float],

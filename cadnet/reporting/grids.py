@@ -15,14 +15,13 @@ from cadnet.reporting.charts import (
     history_chart,
     interval_chart,
     iou_chart,
-    threshold_chart,
     variant_colours,
 )
 from cadnet.reporting.differences import Condition, best_other, compared, differences, headline
 from cadnet.reporting.pages import Block, Card, Cell, Figure, Fold, Picture, Row, Section, Table, Text, number
 from cadnet.reporting.published import published_few_labels
 from cadnet.reporting.results import DEFECT, ScoredTrial, method_ids, spread, values_of
-from cadnet.reporting.sections import READ, WIDE, comparison_cell, result_cell, result_rows
+from cadnet.reporting.sections import READ, WIDE, compare_miou, comparison_cell, result_cell, result_rows
 from cadnet.reporting.style import method_looks
 from cadnet.reporting.tables import (
     BASIS,
@@ -42,8 +41,6 @@ from cadnet.reporting.tables import (
 )
 
 IOU = f"iou_{DEFECT}"
-VISIBLE = 1.0
-"""Points of IoU that a threshold has to change for the thresholds to be worth a chart."""
 QUANTITIES = {
     "pseudo_precision": ("Precision of pseudo-labels", "precision of defect pixels (%)"),
     "pseudo_recall": ("Recall of pseudo-labels", "recall of defect pixels (%)"),
@@ -94,14 +91,8 @@ def study_section(methods: Methods, study: Study, name: str) -> Section:
         raise ValueError(f"study {study.name}: its reference {reference!r} has no trial; there are {ids}")
     if study.axis is not None and len({study.axis[1].get(method) for method in ids} - {None}) < len(ids):
         raise ValueError(f"study {study.name}: every row needs a {study.axis[0]} of its own")
-    found = differences(methods.trials, reference)
-    comparison = (
-        compared(found, reference, best_other(methods.trials, reference), "miou") if len(found) else None
-    )
+    found, _, comparison, said = compare_miou(methods)
     table = results_table(methods, study.published, comparison, study.factors)
-    value = spread(values_of(methods.trials, reference, "miou").values()).mean
-    others = [method for method in ids if method != reference]
-    known = [] if comparison is None else [Condition("", comparison, value, others)]
     seen = {"val_miou": "Validation mIoU"} if study.axis else {}
     factors = {key: key for key in next(iter(study.factors.values()))}
     columns = factors | metric_titles(methods.classes) | seen | COSTS
@@ -110,7 +101,7 @@ def study_section(methods: Methods, study: Study, name: str) -> Section:
         name,
         study.title,
         methods.stamp,
-        headline(reference, known, methods.titles, "mIoU"),
+        said,
         study.text,
         tables={name: table},
         markdown={name: markdown(f"{study.title} ({methods.stamp})", table, columns, notes)},
@@ -309,7 +300,7 @@ def few_label_section(methods: Methods, facts: FewLabelFacts, sheets: Sequence[F
         blocks.append(Fold("Differences with their intervals", [figure]))
     if facts.text:
         blocks.append(Fold("Protocol", [Text(facts.text)]))
-    blocks += [*_thresholds(methods, table), *_pseudo_labels(methods, by_fraction), *sheets]
+    blocks += [*_pseudo_labels(methods, by_fraction), *sheets]
     return replace(section, blocks=blocks)
 
 
@@ -378,22 +369,6 @@ def _fraction_figure(methods: Methods, paper: pd.DataFrame) -> Figure:
         title = "The same in the paper (Table 6, at its full scale)"
         pictures.append(fraction_chart(printed, looks, methods.titles, title))
     return Figure("few_labels", pictures, caption)
-
-
-def _thresholds(methods: Methods, table: pd.DataFrame) -> list[Block]:
-    """A chart per fraction at which a threshold changes something that can be seen."""
-    looks, pictures = method_looks(list(table.index), methods.reference), []
-    for label in fractions_of(methods.trials):
-        if ((table[f"iou_{label}_validated"] - table[f"iou_{label}"]).abs() >= VISIBLE).any():
-            pictures.append(threshold_chart(table, label, looks, f"Two thresholds, {label} % of the labels"))
-    caption = (
-        "IoU of defects where a network's two scores are equal, and at the probability that validation "
-        "images "
-        f"choose; means over seeds. Fractions at which no method changes by {VISIBLE:g} point are not "
-        "shown. The "
-        "axes need not start at 0."
-    )
-    return [Fold("Thresholds", [Figure("few_labels_thresholds", pictures, caption)])] if pictures else []
 
 
 def _pseudo_labels(methods: Methods, by_fraction: Mapping[str, Sequence[ScoredTrial]]) -> list[Block]:

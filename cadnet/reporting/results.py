@@ -151,7 +151,8 @@ def pivot(trials: Sequence[ScoredTrial], metrics: Sequence[str], part: str = WHO
     """
     scores = tidy(trials)
     wanted = scores[scores["metric"].isin(metrics) & (scores["part"] == part)]
-    wanted = wanted.assign(value=wanted["value"] * wanted["metric"].map(factor))
+    scale = np.array([factor(metric) for metric in wanted["metric"]], float)
+    wanted = wanted.assign(value=wanted["value"] * scale)
     found = {
         "": wanted.pivot_table("value", "method", "metric", "mean"),
         "_std": wanted.pivot_table("value", "method", "metric", "std"),

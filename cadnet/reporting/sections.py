@@ -18,6 +18,7 @@ from cadnet.reporting.pages import (
     Cell,
     Figure,
     Fold,
+    Headline,
     Row,
     Section,
     Table,
@@ -83,16 +84,12 @@ def dataset_section(
         first: one row of error maps, for the first screen.
         sheets: error maps and feature maps of all chosen samples.
     """
-    reference = methods.reference
-    found = differences(methods.trials, reference)
-    rival = best_other(methods.trials, reference)
-    comparison = compared(found, reference, rival, "miou") if len(found) else None
+    found, rival, comparison, said = compare_miou(methods)
     paper = published_results(facts.published, methods.classes, method_ids(methods.trials))
     table = results_table(methods, paper, comparison)
-    value = spread(values_of(methods.trials, reference, "miou").values()).mean
-    others = [method for method in table.index if method != reference]
-    known = [] if comparison is None else [Condition("", comparison, value, others)]
-    intervals = f"{facts.name}-intervals"
+    files = {facts.name: table}
+    if comparison is not None:
+        files[f"{facts.name}-intervals"] = interval_table(found, rival, methods)
     settings = ["Settings that differ from the paper's:\n", *(f"- {text}" for text in facts.settings)]
     notes = [f"{BASIS}; in brackets the paper's."] + (["\n".join(settings)] if facts.settings else [])
     columns = metric_titles(methods.classes) | COSTS
@@ -100,9 +97,9 @@ def dataset_section(
         facts.name,
         facts.title,
         methods.stamp,
-        headline(reference, known, methods.titles, "mIoU"),
+        said,
         top=[summary_table(table, methods), *([first] if first else [])],
-        tables={facts.name: table} | ({intervals: interval_table(found, rival, methods)} if known else {}),
+        tables=files,
         markdown={facts.name: markdown(f"{facts.title} ({methods.stamp})", table, columns, notes)},
     )
     blocks: list[Block] = [
@@ -117,6 +114,22 @@ def dataset_section(
         _runs(methods, facts),
     ]
     return replace(section, blocks=blocks)
+
+
+def compare_miou(methods: Methods) -> tuple[pd.DataFrame, str | None, pd.DataFrame | None, Headline]:
+    """Compare the reference with every other method.
+
+    Returns :func:`~cadnet.reporting.differences.differences`, the best other method,
+    :func:`~cadnet.reporting.differences.compared` in mIoU (None where there is nothing to compare), and the
+    headline.
+    """
+    reference, trials = methods.reference, methods.trials
+    found, rival = differences(trials, reference), best_other(trials, reference)
+    comparison = None if found.empty else compared(found, reference, rival, "miou")
+    value = spread(values_of(trials, reference, "miou").values()).mean
+    others = [method for method in method_ids(trials) if method != reference]
+    known = [] if comparison is None else [Condition("", comparison, value, others)]
+    return found, rival, comparison, headline(reference, known, methods.titles, "mIoU")
 
 
 def summary_table(table: pd.DataFrame, methods: Methods) -> Table:
@@ -222,8 +235,7 @@ def _results_card(section: Section, table: pd.DataFrame, methods: Methods, facts
         ious = [f"iou_{name}" for name in methods.classes]
         columns = zip(*(row.cells for row in result_rows(table, ious, methods)), strict=True)
         rows = [Row(class_title(name), cells) for name, cells in zip(methods.classes, columns, strict=True)]
-        classes = [replace(row, cells=_best_of(row.cells)) for row in rows]
-        blocks.append(Table("IoU of each class in percent", list(table["method"]), classes, first="Class"))
+        blocks.append(Table("IoU of each class in percent", list(table["method"]), rows, first="Class"))
     caption = "IoU by class. Whiskers are one standard deviation over seeds."
     if facts.published:
         caption += " Upright marks are the paper's numbers, at its full scale: they show what to reach."
@@ -232,12 +244,6 @@ def _results_card(section: Section, table: pd.DataFrame, methods: Methods, facts
         title = f"Settings that differ from the paper's ({len(facts.settings)})"
         blocks.append(Fold(title, [Text(facts.settings, items=True)]))
     return Card(f"Results{beside}", [*blocks, section.file_links()])
-
-
-def _best_of(cells: Sequence[Cell]) -> list[Cell]:
-    """Cells of one class, the highest marked."""
-    values = [float(cell.text.replace("−", "-")) if cell.text != "–" else float("-inf") for cell in cells]
-    return [replace(cell, best=value == max(values)) for cell, value in zip(cells, values, strict=True)]
 
 
 def _sure(found: pd.DataFrame, rival: str | None, methods: Methods, facts: DatasetFacts) -> list[Block]:

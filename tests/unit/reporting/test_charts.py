@@ -178,12 +178,6 @@ def test_few_labels_are_drawn_over_the_fraction(drawn: list[Figure]) -> None:
     lines = {line.get_label(): line for line in axes.lines}
     assert list(lines["CADNet"].get_ydata()) == [41, 80]
     assert [text.get_text() for text in axes.get_xticklabels()] == ["0", "5"]
-    table = pd.DataFrame(
-        {"method": ["CADNet", "UAPS"], "iou_5": [80.0, 50.0], "iou_5_validated": [81.0, np.nan]},
-        index=["cadnet-few", "uaps"],
-    )
-    charts.threshold_chart(table, "5", looks, "Two thresholds")
-    assert ticks(drawn[1]) == ["CADNet"]
 
 
 def test_colours_go_by_id_and_stay_the_same_in_every_chart() -> None:

@@ -23,6 +23,7 @@ from fakes import (
     few_trial,
     methods,
 )
+from jinja2 import UndefinedError
 from page_reader import assert_accessible, assert_loads_nothing, read
 
 from cadnet.reporting.grids import Study, few_label_section, study_section
@@ -208,7 +209,7 @@ def test_texts_are_escaped_and_a_failed_page_leaves_the_old_one(tmp_path: Path) 
     assert "<script" not in page and page.count("&lt;script&gt;") >= 8
     path = tmp_path / "index.html"
     path.write_text("old", "utf-8")
-    with pytest.raises(AttributeError):
+    with pytest.raises(UndefinedError):
         write_report(Page("t", "s", [None]), path)  # type: ignore[list-item]
     assert path.read_text("utf-8") == "old"
 

@@ -136,7 +136,8 @@ class SynLCDParams(DatasetBase):
     @property
     def title(self) -> str:
         """With the subset."""
-        return f"SynLCD, {self.subset} defects"
+        kind = {"line": "line defects", "abpt": "abnormal points", "mixed": "mixed defects"}[self.subset]
+        return f"SynLCD, {kind}"
 
     @property
     def published(self) -> str | None:

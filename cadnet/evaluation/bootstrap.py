@@ -147,6 +147,43 @@ def paired_bootstrap(
     return PairedBootstrap(len(sums), number, resamples, seed, differences)
 
 
+def value_intervals(
+    counts: Counts,
+    class_names: Sequence[str],
+    groups: Sequence[str] | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    min_pixels: int = 1,
+) -> dict[str, Interval | None]:
+    """Intervals of one network's own metrics over the test images, by metric.
+
+    Metrics, units, draws and the choice of the wider interval are those of :func:`paired_bootstrap`; here
+    ``wins`` is the share of the resamples above 0 (below 0 for escape and overkill).
+
+    Args:
+        counts: of the network.
+        class_names: the defect classes 1..K.
+        groups: the group of each image, in the order of ``counts.index``.
+        resamples: number of draws.
+        seed: of the draws.
+        min_pixels: predicted defect pixels from which an image is judged defective.
+
+    Raises:
+        ValueError: other classes, groups of another length, or nothing to draw from.
+    """
+    _check([counts], [counts], class_names, groups)
+    sums = _image_sums(counts, min_pixels)[:, None]
+    names = ("miou", *(f"iou_{name}" for name in class_names), *LOWER_IS_BETTER)
+    number, grouped = _group_sums(sums, groups)
+    drawn = [] if grouped is None or number < 2 else [_intervals(grouped, names, 1, resamples, seed)]
+    if not drawn or number < FEW_GROUPS:
+        drawn.append(_intervals(sums, names, 1, resamples, seed))
+    known = [[one for one in found if one is not None] for found in zip(*drawn, strict=True)]
+    widest = [max(found, key=lambda one: one.width, default=None) for found in known]
+    return dict(zip(names, widest, strict=True))
+
+
 def resample_weights(units: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
     """Yield blocks (rows, ``units``) of int64: how often each unit was drawn; each row sums to ``units``."""
     generator = np.random.default_rng(seed)
@@ -220,13 +257,14 @@ def _mean(values: np.ndarray, axis: int) -> np.ndarray:
 def _intervals(
     sums: np.ndarray, names: Sequence[str], seeds: int, resamples: int, seed: int
 ) -> list[Interval | None]:
+    """Intervals of the first ``seeds`` columns minus the others, or, without others, of the first alone."""
     units, columns, width = sums.shape
     flat = sums.reshape(units, columns * width)
     blocks = []
     for weights in resample_weights(units, resamples, seed):
         drawn = (weights.astype(np.float64) @ flat).reshape(-1, columns, width)
         first, second = _values(drawn, len(names) - 3, seeds)
-        blocks.append(first - second)
+        blocks.append(first if columns == seeds else first - second)
     differences = np.concatenate(blocks)
     return [_interval(differences[:, place], name) for place, name in enumerate(names)]
 

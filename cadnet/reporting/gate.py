@@ -6,11 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-import pandas as pd
-
 from cadnet.evaluation.gate import Check, Decision
-from cadnet.reporting.data import Link, Section
-from cadnet.reporting.pages import page_environment
+from cadnet.reporting.pages import Block, Card, Cell, Link, Links, Row, Section, Table, Text, page_environment
 
 
 @dataclass(frozen=True)
@@ -56,28 +53,21 @@ class GateRecord:
     decided: str
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values; ``passed`` and ``reasons`` are there for readers."""
+        """Return JSON values; ``passed`` and ``reasons`` are there for readers."""
         values = asdict(self)
         checks = values.pop("decision")["checks"]
-        return {
-            **values,
-            "passed": self.decision.passed,
-            "reasons": self.decision.reasons,
-            "checks": list(checks),
-        }
+        passed, reasons = self.decision.passed, self.decision.reasons
+        return {**values, "passed": passed, "reasons": reasons, "checks": list(checks)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what :meth:`to_dict` gave."""
-        checks = tuple(Check(**check) for check in values["checks"])
-        plain = {key: values[key] for key in ("product", "model", "version", "champion")}
-        texts = {key: values[key] for key in ("scale", "device", "decided")}
+        """Read what :meth:`to_dict` returned."""
+        names = ("product", "model", "version", "champion", "scale", "device", "decided")
         return cls(
-            **plain,
-            decision=Decision(checks),
+            **{key: values[key] for key in names},
+            decision=Decision(tuple(Check(**check) for check in values["checks"])),
             acceptance=Acceptance(**values["acceptance"]),
             choice=Choice(**values["choice"]),
-            **texts,
         )
 
     @property
@@ -125,28 +115,36 @@ class GateRecord:
 def render_gate(record: GateRecord) -> str:
     """Return the decision's page as HTML that loads nothing."""
     ranked = sorted(record.choice.candidates.items(), key=lambda item: -item[1])
-    return page_environment().get_template("gate.html.j2").render(record=record, candidates=ranked)
+    rows = [
+        Row(trial, [Cell(f"{value:.4f}")], "reference" if trial == record.choice.trial else "")
+        for trial, value in ranked
+    ]
+    blocks = [
+        Card("Checks", [check_table(record)]),
+        Card(
+            "How it was chosen",
+            [Text([record.origin]), Table("", [record.choice.metric], rows, "Trained network")],
+        ),
+    ]
+    return page_environment().get_template("gate.html.j2").render(record=record, blocks=blocks)
 
 
 def gate_section(records: Sequence[GateRecord]) -> Section | None:
-    """The decisions as a part of the report; None without any."""
+    """Return the decisions as a part of the report; None without any."""
     if not records:
         return None
-    text, tables, links = [], {}, []
+    blocks: list[Block] = []
     for record in records:
-        text += [f"{record.product}: {record.headline} {record.comparison}", record.origin]
-        tables[f"Gate of {record.product}"] = check_table(record.decision.checks)
-        links.append(Link(f"Decision on {record.product}", f"gate/{record.product}/index.html"))
-    return Section("Registered products", text, tables, links=links)
+        link = Link(f"Decision on {record.product}", f"gate/{record.product}/index.html")
+        text = Text([record.headline, record.comparison, record.origin])
+        blocks.append(Card(f"Gate of {record.product}", [text, check_table(record), Links([link])]))
+    return Section("products", "Registered products", records[0].scale, blocks=blocks)
 
 
-def check_table(checks: Sequence[Check]) -> pd.DataFrame:
-    """The checks, one row each."""
-    return pd.DataFrame(
-        {
-            "Check": [check.name for check in checks],
-            "Measured": [check.value for check in checks],
-            "Wanted": [check.limit for check in checks],
-            "": ["passed" if check.passed else "failed" for check in checks],
-        }
-    )
+def check_table(record: GateRecord) -> Table:
+    """The checks of a decision, one row each."""
+    rows = []
+    for check in record.decision.checks:
+        outcome = "passed" if check.passed else "failed"
+        rows.append(Row(check.name, [Cell(check.value), Cell(check.limit), Cell(outcome, state=outcome)]))
+    return Table("", ["Measured", "Wanted", "Outcome"], rows, "Check", texts=True)

@@ -17,7 +17,7 @@ from matplotlib.patheffects import withStroke
 
 from cadnet.losses.contrastive import MARGIN_NG, MARGIN_OK
 from cadnet.reporting.overlays import error_map, error_pixels, truth_map
-from cadnet.reporting.plots import INK, SOFT, figure_png
+from cadnet.reporting.style import INK, SOFT, figure_png
 
 COLUMNS = ("inspected", "reference", "truth", "DistMap", "defect probability", "prediction")
 LEGEND = (
@@ -87,8 +87,8 @@ def map_figure(
         _draw(axes, row, scale)
         axes[0].set_title(row.label, loc="left", pad=3, **_WRITTEN)
         if number == 0:
-            for place, name in zip(axes, COLUMNS, strict=True):
-                place.annotate(
+            for one, name in zip(axes, COLUMNS, strict=True):
+                one.annotate(
                     name, (0, 1), (0, 17), "axes fraction", "offset points", fontsize=10, color=INK
                 )  # fmt: skip
     _bars(figure, scale, margins, height)
@@ -120,8 +120,8 @@ def _draw(axes: Sequence[Axes], row: MapRow, scale: Normalize) -> None:
     wrong = error_pixels(row.truth, row.prediction)
     text = axes[5].text(0.02, 0.98, f"Err {wrong}", transform=axes[5].transAxes, va="top", fontsize=10)
     text.set(color="#ffd600", path_effects=[withStroke(linewidth=2, foreground="black")])
-    for place in axes:
-        place.set_axis_off()
+    for one in axes:
+        one.set_axis_off()
 
 
 def _bars(figure: Figure, scale: Normalize, margins: tuple[float, float], height: float) -> None:
@@ -133,15 +133,15 @@ def _bars(figure: Figure, scale: Normalize, margins: tuple[float, float], height
     }
     for column, (name, norm, values, text) in ticks.items():
         above = figure.axes[column].get_position()
-        place = figure.add_axes(
+        axes = figure.add_axes(
             (above.x0 + 0.05 * above.width, 0.44 / height, 0.9 * above.width, 0.1 / height)
         )
-        bar = figure.colorbar(ScalarMappable(norm, name), cax=place, orientation="horizontal")
+        bar = figure.colorbar(ScalarMappable(norm, name), cax=axes, orientation="horizontal")
         bar.set_ticks(values, labels=[f"{value:.2g}" for value in values])
         bar.set_label(text, labelpad=1, **_WRITTEN)
-        place.tick_params(labelsize=8, colors=INK, length=2, pad=1)
+        axes.tick_params(labelsize=8, colors=INK, length=2, pad=1)
         bar.outline.set_visible(False)
         if column == _DISTANCE:
             for margin in margins:
-                place.axvline(margin, color="black", linewidth=3)
-                place.axvline(margin, color="white", linewidth=1.4)
+                axes.axvline(margin, color="black", linewidth=3)
+                axes.axvline(margin, color="white", linewidth=1.4)

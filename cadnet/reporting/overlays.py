@@ -78,11 +78,6 @@ def truth_map(truth: np.ndarray) -> np.ndarray:
     return canvas
 
 
-def sample_overlay(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """One sample alone: the error map over the darkened image with its Err count, uint8 RGB (H, W, 3)."""
-    return _with_err(error_map(truth, prediction, image), error_pixels(truth, prediction))
-
-
 def comparison_sheet(
     rows: Sequence[SheetRow], title: str, *, darkened: bool = False, cell: int = 192
 ) -> np.ndarray:

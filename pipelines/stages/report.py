@@ -4,185 +4,359 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cadnet.config import ProjectParams, load_params
-from cadnet.datasets.manifest import open_dataset
-from cadnet.reporting.comparison import compare_methods
-from cadnet.reporting.cross import cross_table
-from cadnet.reporting.data import CrossTest, DatasetReport, FewLabels, Link, ReportData, Study
-from cadnet.reporting.few_labels import few_label_table
+import pandas as pd
+
+from cadnet.config import (
+    MethodParams,
+    ProjectParams,
+    load_params,
+)
 from cadnet.reporting.gate import gate_section
-from cadnet.reporting.html import write_report
-from cadnet.reporting.studies import study_table
-from cadnet.reporting.tables import differing_settings, results_table
+from cadnet.reporting.grids import FewLabelFacts, Study, cross_section, few_label_section, study_section
+from cadnet.reporting.pages import Fold, Link, Page, Section, Text, frame_block, write_report, write_table
+from cadnet.reporting.published import published_ablation
+from cadnet.reporting.results import ScoredTrial, tidy
+from cadnet.reporting.sections import DatasetFacts, dataset_section
+from cadnet.reporting.tables import Methods, class_title, differing_settings
 from cadnet.tracking import collect_provenance
 from cadnet.types import SPLITS
 from pipelines.stages.command import run_stage
-from pipelines.stages.few_labels import few_labels
-from pipelines.stages.gate_records import gate_records
-from pipelines.stages.method_runs import method_runs, scored_counts
-from pipelines.stages.report_files import (
-    CROSS,
-    FEW_LABELS,
-    intervals_name,
-    study_name,
-    table_links,
-    write_cross_files,
-    write_dataset_files,
-    write_few_label_files,
-    write_study_files,
-)
-from pipelines.stages.report_tracking import ExperimentRecord, track_report
-from pipelines.stages.search_section import search_section
-from pipelines.stages.sheets import sample_pictures
-from pipelines.stages.studies import cross_test, studies_of
+from pipelines.stages.report_trials import ExperimentRecord, TrialReader, gate_records, track_report
+from pipelines.stages.scoring import open_scored
+from pipelines.stages.sheets import overlay_sheets, sample_pictures
 from pipelines.trials import (
     PARAMS,
     REPORTS,
     TrialName,
     ablation_trials,
     cross_trials,
-    dataset_folder,
+    search_table,
     semi_trials,
     tracked,
     trials,
 )
 
 PAPER = Path("params/paper.yaml")
+PROPOSED = "cadnet"
+"""The network that the report is about; other methods are what it is compared with."""
+RESULTS = "results"
+"""Name of the tidy table of all results."""
+
+Flags = tuple[bool, bool, bool, bool]
+"""Cross-entropy, contrastive loss, balanced contrastive loss, change-aware decoder: Table 7's columns."""
 
 
 def report(params: ProjectParams) -> None:
     """Write reports/tables, reports/plots and reports/index.html, and log the tables to the parent runs."""
-    scale = params.run.scale
-    datasets = {name: _dataset_report(name, params) for name in params.run.datasets}
-    for name, part in datasets.items():
-        write_dataset_files(name, part, scale)
-    studies = {
-        name: [write_study_files(name, study, scale) for study in studies_of(name, params)]
-        for name in params.ablation.datasets
-    }
-    cross = cross_test(params)
-    if cross is not None:
-        cross = write_cross_files(cross, scale)
-    few = few_labels(params)
-    if few is not None:
-        few = write_few_label_files(few, scale)
-    page = _page(params, list(datasets.values()), studies, cross, few)
+    reader, records = TrialReader(params), []
+    for name in params.run.datasets:
+        records.append(_main_record(name, reader))
+    for name in params.ablation.datasets:
+        records += _study_records(name, reader)
+    records += [*_cross_records(reader), *few_label_records(reader)]
+    sections = list({section.name: section for record in records for section in record.sections}.values())
+    for section in sections:
+        section.write_files(REPORTS)
+    shown = {id(trial): trial for record in records for trial in record.trials}
+    write_table(REPORTS / "tables" / RESULTS, tidy(list(shown.values())))
+    others = [gate_section(gate_records(params)), search_section(params)]
+    page = _page(params, [*sections, *(section for section in others if section is not None)])
     write_report(page, REPORTS / "index.html")
-    track_report(_records(params, datasets, studies, page), scale)
+    track_report(records, params.run.scale)
 
 
-def _dataset_report(name: str, params: ProjectParams) -> DatasetReport:
-    dataset = open_dataset(dataset_folder(name))
-    enabled = [trial for trial in trials(params) if trial.dataset == name]
-    facts = params.datasets[name]
-    sizes = {split: int((dataset.manifest["split"] == split).sum()) for split in SPLITS}
-    runs = method_runs(enabled, params)
-    pictures = sample_pictures(dataset, enabled, params)
-    counts, groups = scored_counts(enabled)
-    comparison = compare_methods(runs, counts, groups, group_title=facts.group_title)
-    links = table_links(name)
-    if comparison is not None:
-        links.append(Link("Differences and intervals (csv)", f"tables/{intervals_name(name)}.csv"))
-    return DatasetReport(
-        title=facts.title or name,
-        runs=runs,
-        published=facts.published,
-        differences=_differences(name, params),
-        sizes=sizes,
-        digest=dataset.digest,
-        overlays=pictures.overlays,
-        maps=pictures.maps,
-        comparison=comparison,
-        group_title=facts.group_title,
-        subset_title=facts.subset_title,
-        links=links,
-    )
-
-
-def _differences(name: str, params: ProjectParams) -> list[str]:
-    if not PAPER.is_file():
-        return []
-    paper = load_params(PAPER)
-    return differing_settings(_settings(name, params, params), _settings(name, paper, params))
-
-
-def _settings(name: str, source: ProjectParams, params: ProjectParams) -> dict[str, Any]:
-    """The settings of ``source`` that concern the dataset ``name`` and the methods that ``params`` runs."""
-    return {
-        "data": source.datasets[name].model_dump() if name in source.datasets else {},
-        "methods": {m: source.methods[m].model_dump() for m in params.run.methods if m in source.methods},
-        "train": source.train.model_dump(),
-    }
-
-
-def _page(
-    params: ProjectParams,
-    datasets: Sequence[DatasetReport],
-    studies: Mapping[str, Sequence[Study]],
-    cross: CrossTest | None,
-    few: FewLabels | None,
-) -> ReportData:
+def _page(params: ProjectParams, sections: Sequence[Section]) -> Page:
     provenance = collect_provenance(".")
-    environment = {
-        key: str(value) for key, value in provenance.environment.items() if not isinstance(value, dict)
-    }
-    sections = [gate_section(gate_records(params)), search_section(params)]
-    return ReportData(
+    environment = provenance.environment.items()
+    return Page(
         title="CADNet: change-aware defect segmentation",
         scale=params.run.scale,
-        datasets=datasets,
+        sections=sections,
         generated=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         git_commit=provenance.commit or "",
         params=PARAMS.read_text("utf-8"),
-        environment=environment,
-        studies=[study for found in studies.values() for study in found],
-        cross=cross,
-        few_labels=few,
-        sections=[section for section in sections if section is not None],
+        environment={key: str(value) for key, value in environment if not isinstance(value, dict)},
+        links=[Link("All results as one table (csv)", f"tables/{RESULTS}.csv")],
     )
 
 
-def _records(
-    params: ProjectParams,
-    datasets: Mapping[str, DatasetReport],
-    studies: Mapping[str, Sequence[Study]],
-    page: ReportData,
-) -> list[ExperimentRecord]:
-    """What the parent run of each experiment receives: its own tables and plots."""
-    scale = params.run.scale
-    records = []
-    for name, part in datasets.items():
-        files = [name, intervals_name(name)]
-        table = results_table(part.runs, part.published, scale)
-        experiment = _experiment(params, trials(params), name)
-        records.append(ExperimentRecord(experiment, name, table, part.runs, files, [name]))
-    for name, found in studies.items():
-        names = [study_name(name, study) for study in found]
-        if found:
-            runs = {run.mlflow_run_id or id(run): run for study in found for run in study.runs}
-            experiment = _experiment(params, ablation_trials(params), name)
-            table = study_table(found[0], scale)
-            records.append(ExperimentRecord(experiment, name, table, list(runs.values()), names, names))
-    if (cross := page.cross) is not None:
-        table, runs_there = cross_table(cross, scale), [run for part in cross.runs.values() for run in part]
-        for name in params.cross.datasets:
-            experiment = _experiment(params, cross_trials(params), name)
-            records.append(ExperimentRecord(experiment, name, table, runs_there, [CROSS], [CROSS]))
-    if (few := page.few_labels) is not None:
-        name, grid = params.semi.dataset, semi_trials(params)
-        there = [one.run for part in few.runs.values() for one in part]
-        table, files = few_label_table(few, scale), [FEW_LABELS]
-        records.append(ExperimentRecord(_experiment(params, grid, name), name, table, there, files, files))
-    return records
+def methods_of(found: Sequence[ScoredTrial], params: ProjectParams, reference: str = "") -> Methods:
+    """The trials of a section with the titles of their methods.
+
+    The reference, where it is not given, is the first method with the proposed network and full supervision.
+    """
+    ids = list(dict.fromkeys(trial.method for trial in found))
+    proposed = [m for m in ids if params.methods[m].model == PROPOSED]
+    plain = [m for m in proposed if params.methods[m].semi is None]
+    titles = {name: method.title for name, method in params.methods.items()}
+    return Methods(found, titles, reference or next(iter([*plain, *proposed, *ids]), ""), params.run.scale)
 
 
-def _experiment(params: ProjectParams, grid: Sequence[TrialName], dataset: str) -> str:
-    """The experiment of a grid's trials that are scored on ``dataset``."""
-    return next(tracked(trial, params).experiment for trial in grid if trial.test_dataset == dataset)
+def title_of(name: str, params: ProjectParams) -> str:
+    """The dataset's title for readers."""
+    return params.datasets[name].title or name
+
+
+def _main_record(name: str, reader: TrialReader) -> ExperimentRecord:
+    params, dataset = reader.params, reader.dataset(name)
+    enabled = [trial for trial in trials(params) if trial.dataset == name]
+    found = reader.read(enabled, "main")
+    about = params.datasets[name]
+    facts = DatasetFacts(
+        name,
+        title_of(name, params),
+        about.published,
+        _differing(name, params),
+        {split: int((dataset.manifest["split"] == split).sum()) for split in SPLITS},
+        dataset.digest,
+        about.group_title,
+        about.subset_title,
+    )
+    pictures = sample_pictures(dataset, enabled, params)
+    sheets = [figure for figure in (pictures.overlays, pictures.maps) if figure is not None]
+    section = dataset_section(methods_of(found, params), facts, pictures.first, sheets)
+    return ExperimentRecord(_experiment(enabled, params), name, [section], found)
+
+
+def _differing(name: str, params: ProjectParams) -> list[str]:
+    """The settings that concern a dataset and its methods and differ from the paper's."""
+    if not PAPER.is_file():
+        return []
+
+    def settings(source: ProjectParams) -> dict[str, Any]:
+        return {
+            "data": source.datasets[name].model_dump() if name in source.datasets else {},
+            "methods": {m: source.methods[m].model_dump() for m in params.run.methods if m in source.methods},
+            "train": source.train.model_dump(),
+        }
+
+    return differing_settings(settings(params), settings(load_params(PAPER)))
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A method of the ablation, or the complete method it is a variant of."""
+
+    name: str
+    method: MethodParams
+
+    @property
+    def decoder(self) -> str:
+        """How the decoder uses the distance map; CADNet's own default where nothing is set."""
+        return str(self.method.options.get("decoder", "add"))
+
+    @property
+    def flags(self) -> Flags:
+        """What Table 7 ticks."""
+        loss, weight = self.method.loss, self.method.contrastive_weight
+        balanced = loss == "ce+bcl" and weight > 0
+        return True, loss == "ce+cl" and weight > 0, balanced, self.decoder != "none"
+
+    def differs_only_in(self, other: Variant, *keys: str) -> bool:
+        """Whether the two are equal but for the title and ``keys`` ("decoder" among the options)."""
+        return self._without(*keys) == other._without(*keys)
+
+    def _without(self, *keys: str) -> dict[str, object]:
+        values = self.method.model_dump(exclude={"title", "options", *keys})
+        values["options"] = {k: v for k, v in self.method.options.items() if k not in keys}
+        return values
+
+
+def studies_of(dataset: str, params: ProjectParams) -> tuple[str, list[Study]]:
+    """Return the studies that the ablation's trials on ``dataset`` allow: Table 7, the decoder, lambda_2.
+
+    Their reference, returned first, is a method of the main grid: the first that has the ablation's network.
+    """
+    mine = [trial for trial in ablation_trials(params) if trial.dataset == dataset]
+    variants = [Variant(name, params.methods[name]) for name in dict.fromkeys(trial.method for trial in mine)]
+    networks = {variant.method.model for variant in variants}
+    complete = [Variant(name, params.methods[name]) for name in params.run.methods]
+    base = next((one for one in complete if one.method.model in networks), None)
+    if base is None:
+        return "", []
+    weight = base.method.contrastive_weight
+    steps = [v for v in variants if v.decoder == "none" and v.method.contrastive_weight in (0.0, weight)]
+    others = [v for v in variants if v.differs_only_in(base, "decoder") and v.decoder != "none"]
+    weights = [v for v in variants if v.differs_only_in(base, "contrastive_weight")]
+    title = title_of(dataset, params)
+    mixed = params.datasets[dataset].published is not None
+    found = []
+    if steps:
+        found.append(_steps([*steps, base], title, published=mixed))
+    if others:
+        text = (
+            "How the change-aware decoder uses the distance map: added to the features (the paper's choice "
+        )
+        text += "under full supervision) or multiplied with them (its choice for few labels)."
+        factors = {v.name: {"decoder": v.decoder} for v in [*others, base]}
+        found.append(Study("decoder", f"Decoder: add or multiply, {title}", factors, (text,)))
+    if weights:
+        found.append(_weights([*weights, base], title))
+    return base.name, found
+
+
+def _steps(rows: Sequence[Variant], title: str, *, published: bool) -> Study:
+    """Table 7: the steps towards the complete method."""
+    ordered = sorted(rows, key=lambda v: (v.flags[3], v.flags[2], v.flags[1]))
+    factors = {
+        v.name: dict(zip(("CE", "CL", "BCL", "CAD"), ("✓" if f else "" for f in v.flags), strict=True))
+        for v in ordered
+    }
+    text = (
+        "CE: cross-entropy; CL: contrastive loss; BCL: class-balanced contrastive loss; CAD: change-aware "
+        "decoder. All rows have the same encoder, data, schedule and seeds.",
+    )
+    paper = published_ablation({v.flags: v.name for v in rows}) if published else None
+    return Study("ablation", f"Ablation of losses and decoder, {title}", factors, text, paper)
+
+
+def _weights(rows: Sequence[Variant], title: str) -> Study:
+    ordered = sorted(rows, key=lambda v: v.method.contrastive_weight)
+    weights = {v.name: v.method.contrastive_weight for v in ordered}
+    text = (
+        "The weight lambda_2 of the balanced contrastive loss, which is a mean over pixels here. The paper "
+        "says 1 without naming its norm.",
+    )
+    factors = {name: {"lambda_2": f"{weight:g}"} for name, weight in weights.items()}
+    axis = ("weight lambda_2 of the contrastive loss", weights)
+    return Study("lambda", f"Weight of the contrastive loss, {title}", factors, text, axis=axis)
+
+
+def _study_records(dataset: str, reader: TrialReader) -> list[ExperimentRecord]:
+    params = reader.params
+    reference, studies = studies_of(dataset, params)
+    if not studies:
+        return []
+    complete = [t for t in trials(params) if (t.dataset, t.method) == (dataset, reference)]
+    variants = [trial for trial in ablation_trials(params) if trial.dataset == dataset]
+    found = [*reader.read(variants, "ablation"), *reader.read(complete, "main")]
+    sections, shown = [], []
+    for study in studies:
+        rows = [trial for method in study.factors for trial in found if trial.method == method]
+        sections.append(study_section(methods_of(rows, params, reference), study, f"{dataset}-{study.name}"))
+        shown += rows
+    unique = list({id(trial): trial for trial in shown}.values())
+    return [ExperimentRecord(_experiment(variants, params), dataset, sections, unique)]
+
+
+def _cross_records(reader: TrialReader) -> list[ExperimentRecord]:
+    params, grid = reader.params, cross_trials(reader.params)
+    if not grid:
+        return []
+    found = reader.read(grid, "cross")
+    names = kind_names(params.cross.datasets, params)
+    section = cross_section(methods_of(found, params), names, letters_of(names))
+    return [
+        ExperimentRecord(
+            _experiment([t for t in grid if t.test_dataset == name], params), name, [section], found
+        )
+        for name in params.cross.datasets
+    ]
+
+
+def kind_names(datasets: Sequence[str], params: ProjectParams) -> dict[str, str]:
+    """The kind of defect that each dataset holds, or, where that does not tell them apart, its name."""
+    kinds = [class_title(params.datasets[name].defect_kind) for name in datasets]
+    distinct = all(kinds) and len(set(kinds)) == len(kinds)
+    return dict(zip(datasets, kinds if distinct else datasets, strict=True))
+
+
+def letters_of(names: Mapping[str, str]) -> dict[str, str]:
+    """A capital for each dataset, or its whole name where capitals would not tell them apart."""
+    capitals = [name[0].upper() for name in names.values()]
+    distinct = len(set(capitals)) == len(names)
+    return dict(zip(names, capitals if distinct else names.values(), strict=True))
+
+
+def few_label_records(reader: TrialReader) -> list[ExperimentRecord]:
+    """All trials of the few-label grid as one comparison; empty where the grid is off."""
+    params, grid = reader.params, semi_trials(reader.params)
+    if not grid:
+        return []
+    semi, found = params.semi, reader.read(grid, "few-label")
+    methods = methods_of(found, params)
+    names = kind_names([semi.pretrain, semi.dataset], params)
+    model = params.methods[methods.reference].model
+    facts = FewLabelFacts(
+        semi.unlabelled,
+        names[semi.pretrain],
+        names[semi.dataset],
+        [m for m in semi.methods if params.methods[m].semi is not None and params.methods[m].model == model],
+        _few_label_text(params, names),
+    )
+    # A visual comparison without fine-tuning, and one with the fewest labels (paper Fig. 12).
+    sheets = []
+    for fraction in list(dict.fromkeys(trial.fraction for trial in grid))[:2]:
+        own = [trial for trial in grid if trial.fraction == fraction]
+        what = f"test samples with {100 * (fraction or 0):g} % of the labels"
+        sheets.append(overlay_sheets(open_scored(own[0], semi.dataset), own, params, what))
+    section = few_label_section(methods, facts, sheets)
+    return [ExperimentRecord(_experiment(grid, params), semi.dataset, [section], found)]
+
+
+def _few_label_text(params: ProjectParams, names: Mapping[str, str]) -> tuple[str, ...]:
+    semi, batch = params.semi, params.train.batch_size
+    before, after = names[semi.pretrain], names[semi.dataset]
+    return (
+        f"Every method learns all labels of {before} defects first, and then, from those weights, a fraction "
+        f"of the labels of {after} defects: {semi.epochs} epochs of {semi.steps} steps of {batch} labelled "
+        f"samples, whatever the fraction. Semi-supervised methods see {batch} unlabelled samples besides in "
+        f"each step, out of {100 * semi.unlabelled:g} % of the training samples. The labelled samples are "
+        "the same for all methods and seeds, each fraction holding the smaller ones, drawn evenly from the "
+        "display patterns.",
+        f"All are tested on {after} defects of display patterns that no training has seen. Weights and "
+        "thresholds are chosen on the validation pattern, which has all its labels: without fine-tuning on "
+        f"that of {before}, else on that of {after}.",
+    )
+
+
+def _experiment(grid: Sequence[TrialName], params: ProjectParams) -> str:
+    """The experiment of trials that are scored on one dataset."""
+    return tracked(grid[0], params).experiment
+
+
+def search_section(params: ProjectParams) -> Section | None:
+    """Search space, budget and outcome by family of networks; None when nothing was searched."""
+    path = search_table(params.search.dataset) if params.search else None
+    if path is None or not path.is_file():
+        return None
+    table = pd.read_csv(path)
+    rates = [
+        f"{str(o).upper().replace('ADAMW', 'AdamW')} {float(lr):g}"
+        for o, lr in zip(table["optimizer"], table["lr"], strict=True)
+    ]
+    table = table.assign(candidate=rates)
+    trainings = sorted(set(table.groupby("method").size()))
+    facts = [
+        f"trainings of each method: {' to '.join(map(str, trainings))}",
+        *(
+            f"{key}: {', '.join(dict.fromkeys(table[key].astype(str)))}"
+            for key in ("epochs", "pairs", "scale")
+        ),
+        "searched: optimiser and learning rate; batch, augmentation, data order and length are the same",
+        "scores: validation patterns; the test patterns were not looked at",
+    ]
+    untried = [params.methods[m].title for m in params.run.methods if m not in set(table["method"])]
+    if untried:
+        facts.append(f"not searched, with the recipe of their family: {', '.join(untried)}")
+    tables = []
+    for recipe, rows in table.groupby("recipe", sort=False):
+        wide = rows.pivot_table(index="method", columns="candidate", values="val_miou", sort=False) * 100
+        wide.loc["mean"] = wide.mean()
+        titles = {name: method.title for name, method in params.methods.items()}
+        wide.insert(0, "Method", [titles.get(str(name), str(name)) for name in wide.index])
+        if (chosen := params.train.recipes.get(str(recipe))) is not None:
+            taken = f"{chosen.optimizer.upper().replace('ADAMW', 'AdamW')} {chosen.lr:g}"
+            wide = wide.rename(columns={taken: f"{taken} (taken)"})
+        caption = f"Validation mIoU in percent by candidate, recipe {recipe}"
+        tables.append(frame_block(caption, wide.reset_index(drop=True).rename_axis(columns=None)))
+    blocks = [Fold("Search space, budget and outcome", [Text(facts, items=True), *tables])]
+    return Section("search", "How the recipes were chosen", blocks=blocks)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -14,12 +15,11 @@ from cadnet.datasets.device import DevicePairs
 from cadnet.datasets.manifest import PreparedDataset
 from cadnet.evaluation.selection import RULE, Selection, select_samples
 from cadnet.models.weights import load_model
-from cadnet.reporting.data import Picture
 from cadnet.reporting.maps import LEGEND, MapRow, map_png
 from cadnet.reporting.overlays import SheetRow, comparison_png
+from cadnet.reporting.pages import Figure, Picture
 from cadnet.types import BACKGROUND
-from pipelines.stages.evaluate import SPLIT
-from pipelines.stages.scoring import read_counts
+from pipelines.stages.scoring import SPLIT, read_counts
 from pipelines.trials import CACHE, TrialName
 
 
@@ -36,31 +36,91 @@ class Prediction(NamedTuple):
 
 
 class SamplePictures(NamedTuple):
-    """Comparison sheets of all methods, and maps of the first Siamese one (none without one)."""
+    """Error maps of all methods, one row of them, and maps of the first Siamese method (None without one)."""
 
-    overlays: list[Picture]
-    maps: list[Picture]
+    first: Figure
+    overlays: Figure
+    maps: Figure | None
 
 
 def sample_pictures(
-    dataset: PreparedDataset, trials: Sequence[TrialName], params: ProjectParams, what: str = "test samples"
+    dataset: PreparedDataset, trials: Sequence[TrialName], params: ProjectParams
 ) -> SamplePictures:
     """Draw test samples of ``dataset`` with the methods of ``trials`` at their first seed."""
-    seed = trials[0].seed
-    shown = {params.methods[trial.method].title: trial for trial in trials if trial.seed == seed}
-    counts = {title: read_counts(trial.evaluation / "counts.npz") for title, trial in shown.items()}
-    chosen = select_samples(counts, dataset.classes, params.evaluate.overlays)
-    decoded = decode_split(dataset, SPLIT, CACHE)
-    index = torch.tensor([selection.index for selection in chosen])
-    pairs = DevicePairs(decoded)
-    predictions = {title: predict(trial, pairs, index) for title, trial in shown.items()}
-    stamp = f"({params.run.scale}, seed {seed})"
-    overlays = [_comparison(f"{dataset.name}: {what} {stamp}", decoded, chosen, predictions)]
-    siamese = next((title for title, one in predictions.items() if one.distance is not None), None)
-    if siamese is None:
-        return SamplePictures(overlays, [])
-    title = f"{dataset.name}: DistMap and defect probability of {siamese} {stamp}"
-    return SamplePictures(overlays, [_maps(title, decoded, chosen, predictions[siamese])])
+    shown = _Samples.of(dataset, trials, params)
+    overlays = shown.comparison(f"{dataset.name}: test samples {shown.stamp}")
+    first = shown.comparison(f"{dataset.name}: one of the test samples below {shown.stamp}", 1)
+    siamese = next((title for title, one in shown.predictions.items() if one.distance is not None), None)
+    maps = None
+    if siamese is not None:
+        title = f"{dataset.name}: DistMap and defect probability of {siamese} {shown.stamp}"
+        maps = Figure("maps", [shown.maps(title, siamese)], LEGEND, wide=True)
+    caption = "White: found, green: missed, red: false, blue: wrong class."
+    return SamplePictures(
+        Figure("overview", [first], caption, wide=True),
+        Figure("overlays", [overlays], f"{caption} {RULE}", wide=True),
+        maps,
+    )
+
+
+def overlay_sheets(
+    dataset: PreparedDataset, trials: Sequence[TrialName], params: ProjectParams, what: str
+) -> Figure:
+    """Draw error maps of ``what`` only."""
+    shown = _Samples.of(dataset, trials, params)
+    picture = shown.comparison(f"{dataset.name}: {what} {shown.stamp}")
+    return Figure("overlays", [picture], f"White: found, green: missed, red: false. {RULE}", wide=True)
+
+
+@dataclass(frozen=True, eq=False)
+class _Samples:
+    """Test samples chosen by rule, and what the networks predict on them, by method title."""
+
+    decoded: DecodedSplit
+    chosen: Sequence[Selection]
+    predictions: Mapping[str, Prediction]
+    stamp: str
+
+    @classmethod
+    def of(cls, dataset: PreparedDataset, trials: Sequence[TrialName], params: ProjectParams) -> _Samples:
+        seed = trials[0].seed
+        shown = {params.methods[trial.method].title: trial for trial in trials if trial.seed == seed}
+        counts = {title: read_counts(trial.evaluation / "counts.npz") for title, trial in shown.items()}
+        chosen = select_samples(counts, dataset.classes, params.evaluate.overlays)
+        decoded = decode_split(dataset, SPLIT, CACHE)
+        index, pairs = torch.tensor([selection.index for selection in chosen]), DevicePairs(decoded)
+        predictions = {title: predict(trial, pairs, index) for title, trial in shown.items()}
+        return cls(decoded, chosen, predictions, f"({params.run.scale}, seed {seed})")
+
+    def comparison(self, title: str, count: int | None = None) -> Picture:
+        """Error maps of the first ``count`` samples, a column per method."""
+        rows = [
+            SheetRow(*self._pair(item), {method: one.labels[row] for method, one in self.predictions.items()})
+            for row, item in enumerate(self.chosen[:count])
+        ]
+        alt = f"Error maps of {', '.join(self.predictions)} on test samples: {len(rows)}."
+        return Picture(comparison_png(rows, title), alt)
+
+    def maps(self, title: str, siamese: str) -> Picture:
+        """DistMap and defect probability of a Siamese method on every sample."""
+        seen = self.predictions[siamese]
+        assert seen.distance is not None
+        rows = [
+            MapRow(*self._pair(item), seen.distance[row], seen.probability[row], seen.labels[row])
+            for row, item in enumerate(self.chosen)
+        ]
+        largest = "; ".join(f"{row.label}: {row.distance.max():.2g}" for row in rows)
+        return Picture(map_png(rows, title), f"{title}; largest feature distance of {largest}.")
+
+    def _pair(self, selection: Selection) -> tuple[str, np.ndarray, np.ndarray, np.ndarray]:
+        """Label, image and reference uint8 RGB (H, W, 3), and truth."""
+        row, decoded = selection.index, self.decoded
+        return (
+            f"{decoded.rows['sample_id'][row]} ({selection.reason})",
+            decoded.images[row].transpose(1, 2, 0),
+            decoded.references[decoded.reference_index[row]].transpose(1, 2, 0),
+            decoded.masks[row],
+        )
 
 
 def predict(trial: TrialName, pairs: DevicePairs, index: torch.Tensor) -> Prediction:
@@ -73,41 +133,3 @@ def predict(trial: TrialName, pairs: DevicePairs, index: torch.Tensor) -> Predic
     probability = 1 - output.logits.float().softmax(dim=1)[:, BACKGROUND]
     distance = None if output.distance is None else output.distance[:, 0].float().numpy()
     return Prediction(labels, probability.numpy(), distance)
-
-
-def _comparison(
-    title: str, decoded: DecodedSplit, chosen: Sequence[Selection], predictions: Mapping[str, Prediction]
-) -> Picture:
-    rows = [
-        SheetRow(
-            *_pair(decoded, selection),
-            predictions={method: one.labels[row] for method, one in predictions.items()},
-        )
-        for row, selection in enumerate(chosen)
-    ]
-    caption = f"{title}. White: found, green: missed, red: false. {RULE}"
-    alt = f"Error maps of {', '.join(predictions)} on {len(rows)} test samples."
-    return Picture(comparison_png(rows, title), caption, alt)
-
-
-def _maps(title: str, decoded: DecodedSplit, chosen: Sequence[Selection], seen: Prediction) -> Picture:
-    assert seen.distance is not None
-    rows = [
-        MapRow(*_pair(decoded, selection), seen.distance[row], seen.probability[row], seen.labels[row])
-        for row, selection in enumerate(chosen)
-    ]
-    largest = "; ".join(f"{row.label}: {row.distance.max():.2g}" for row in rows)
-    return Picture(
-        map_png(rows, title), f"{title}. {LEGEND} {RULE}", f"{title}; largest feature distance of {largest}."
-    )
-
-
-def _pair(decoded: DecodedSplit, selection: Selection) -> tuple[str, np.ndarray, np.ndarray, np.ndarray]:
-    """Label, image and reference uint8 RGB (H, W, 3), and truth."""
-    row = selection.index
-    return (
-        f"{decoded.rows['sample_id'][row]} ({selection.reason})",
-        decoded.images[row].transpose(1, 2, 0),
-        decoded.references[decoded.reference_index[row]].transpose(1, 2, 0),
-        decoded.masks[row],
-    )

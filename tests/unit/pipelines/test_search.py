@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from cadnet.config import load_params
+from cadnet.reporting.pages import Fold, Section, Table, Text
 from pipelines import search as module
 from pipelines.search import search, search_jobs
-from pipelines.stages.search_section import search_section
+from pipelines.stages.report import search_section
 
 Edit = Callable[[str, object], None]
 
@@ -51,7 +52,17 @@ def test_a_search_is_kept_and_resumed(tried: Path, monkeypatch: pytest.MonkeyPat
         search(load_params(tried / "params.yaml"), ["segformer"])
 
 
-def test_the_report_says_space_budget_and_choice(tried: Path) -> None:
+def parts(section: Section | None) -> tuple[str, list[Table]]:
+    """The facts and the tables of the report's part on the search."""
+    assert section is not None
+    (fold,) = section.blocks
+    assert isinstance(fold, Fold)
+    facts, *tables = fold.blocks
+    assert isinstance(facts, Text)
+    return "; ".join(facts.lines), [table for table in tables if isinstance(table, Table)]
+
+
+def test_the_report_holds_space_budget_and_choice(tried: Path) -> None:
     params = load_params(tried / "params.yaml")
     assert search_section(params) is None
     rows = [
@@ -63,26 +74,18 @@ def test_the_report_says_space_budget_and_choice(tried: Path) -> None:
     path = tried / "params/search/synlcd.csv"
     path.parent.mkdir(parents=True)
     pd.DataFrame(rows).to_csv(path, index=False)
-    section = search_section(params)
-    assert section is not None
-    said = " ".join(section.text)
-    assert "the same number of trainings (2), 1 epochs on 60 pairs" in said
-    assert "Recipe transformer is AdamW 0.004, the candidate with the best mean of its methods" in said
-    assert "Searched at: tiny" in said
-    ((_title, table),) = section.tables.items()
-    assert table.to_dict("list") == {
-        "Method": ["CADNet", "SegFormer", "mean"],
-        "AdamW 0.001": [pytest.approx(20), pytest.approx(10), pytest.approx(15)],
-        "AdamW 0.004": [pytest.approx(60), pytest.approx(30), pytest.approx(45)],
-    }
-    assert "Not searched" not in said
+    facts, (table,) = parts(search_section(params))
+    for fact in ("trainings of each method: 2;", "epochs: 1;", "pairs: 60;", "scale: tiny;"):
+        assert fact in facts
+    assert "not searched" not in facts
+    assert table.header == ["AdamW 0.001", "AdamW 0.004 (taken)"]
+    assert {row.title: [cell.text for cell in row.cells] for row in table.rows} == {
+        "CADNet": ["20.00", "60.00"], "SegFormer": ["10.00", "30.00"], "mean": ["15.00", "45.00"],
+    }  # fmt: skip
     pd.DataFrame(rows[:2]).to_csv(path, index=False)
-    section = search_section(params)
-    assert section is not None
-    assert "Not searched, they take the recipe of their family as it is: SegFormer." in section.text
+    assert "not searched, with the recipe of their family: SegFormer" in parts(search_section(params))[0]
     pd.DataFrame(rows[:3]).to_csv(path, index=False)
-    section = search_section(params)
-    assert section is not None and "not the same number of trainings (1 to 2)" in " ".join(section.text)
+    assert "trainings of each method: 1 to 2;" in parts(search_section(params))[0]
 
 
 def test_a_profile_without_a_search_says_what_is_missing(project: Path) -> None:

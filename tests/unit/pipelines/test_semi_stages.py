@@ -13,12 +13,12 @@ from cadnet.config import load_params
 from cadnet.datasets.manifest import open_dataset
 from cadnet.files import read_json
 from cadnet.models.weights import ModelDescription
-from cadnet.reporting.few_labels import few_label_table
 from cadnet.tracking import Tracker
 from cadnet.tracking.store import resolve_store
 from cadnet.tracking.trials import TAG_KIND
 from pipelines.stages import evaluate, finetune, pretrain
-from pipelines.stages.few_labels import few_labels
+from pipelines.stages.report import few_label_records
+from pipelines.stages.report_trials import TrialReader
 from tests.fakes import write_fake_dataset
 
 pytestmark = pytest.mark.slow
@@ -93,12 +93,14 @@ def test_the_protocol_from_pre_training_to_the_report(
         metrics.get("iou_defect_validated", 0.0), abs=1e-6
     )
 
-    few = few_labels(load_params(semi / "params.yaml"))
-    assert few is not None and list(few.runs) == [0.0, 0.2] and len(few.overlays) == 2
-    assert (few.pretrained_on, few.tested_on, list(few.combined)) == ("abpt", "line", [])
-    assert list(few.differences[0.2]) == ["UAPS"]
-    table = few_label_table(few, "test").set_index("method")
-    assert table.loc["UAPS", "iou_20"] == pytest.approx(100 * metrics["iou_defect"], abs=1e-3)
+    (record,) = few_label_records(TrialReader(load_params(semi / "params.yaml")))
+    (section,) = record.sections
+    assert sorted({trial.fraction for trial in record.trials}) == [0.0, 0.2]
+    assert "Few labels: abnormal points known, line new" in section.title
+    assert {"overlays-1", "overlays-2"} <= set(section.pictures())
+    table = section.tables["few-labels"]
+    assert table.loc["uaps", "iou_20"] == pytest.approx(100 * metrics["iou_defect"], abs=1e-3)
+    assert table.loc["uaps", "other_20"] == "CADNet"
 
 
 def test_what_cannot_be_fine_tuned_is_said_before_any_work(

@@ -51,14 +51,17 @@ def test_maps_are_of_the_first_siamese_method(params: ProjectParams) -> None:
     dataset = open_dataset(Path("datasets/synlcd"))
     trials = [TrialName("synlcd", name, 0) for name in METHODS]
     pictures = sample_pictures(dataset, trials, params)
-    (maps,) = pictures.maps
-    assert "DistMap and defect probability of CADNet" in maps.caption
-    assert params.run.scale in maps.caption and "seed 0" in maps.caption and "the median" in maps.caption
-    assert "largest feature distance" in maps.alt
-    for picture in (maps, *pictures.overlays):
-        assert cv2.imdecode(np.frombuffer(picture.png, np.uint8), cv2.IMREAD_COLOR) is not None
-    assert "SegFormer, CADNet" in pictures.overlays[0].alt
-    assert sample_pictures(dataset, trials[:1], params).maps == []
+    assert pictures.maps is not None
+    (maps,) = pictures.maps.pictures
+    assert "DistMap and defect probability of CADNet" in maps.alt and "largest feature distance" in maps.alt
+    assert params.run.scale in maps.alt and "seed 0" in maps.alt
+    assert "the median" in pictures.overlays.caption
+    shown = [maps, *pictures.first.pictures, *pictures.overlays.pictures]
+    sizes = [cv2.imdecode(np.frombuffer(one.png, np.uint8), cv2.IMREAD_COLOR).shape for one in shown]
+    # One row of the same sheet.
+    assert sizes[1][1] == sizes[2][1] and sizes[1][0] < sizes[2][0]
+    assert "SegFormer, CADNet" in pictures.overlays.pictures[0].alt
+    assert sample_pictures(dataset, trials[:1], params).maps is None
 
     pairs, index = DevicePairs(decode_split(dataset, "test", CACHE)), torch.tensor([0, 3])
     plain, seen = (predict(trial, pairs, index) for trial in trials)

@@ -139,6 +139,6 @@ def test_a_checkpoint_belongs_to_data_settings_and_code(
             file.write("# changed\n")
         digests.append(train.training_fingerprint(jobs[0]))
     # A page's colour decides no weights.
-    (package / "reporting/html.py").write_text("")
+    (package / "reporting/pages.py").write_text("")
     assert train.training_fingerprint(jobs[0]) == digests[-1]
     assert len(set(digests)) == len(jobs) + len(changed)

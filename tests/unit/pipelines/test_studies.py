@@ -11,7 +11,7 @@ import yaml
 
 from cadnet.config import MethodParams, ProjectParams, load_params
 from cadnet.evaluation.gate import Check, Decision
-from cadnet.files import write_json
+from cadnet.files import read_json, write_json
 from cadnet.models.factory import build_model
 from cadnet.models.weights import save_weights
 from cadnet.reporting.gate import Acceptance, Choice, GateRecord
@@ -19,8 +19,8 @@ from cadnet.tracking import Tracker
 from cadnet.tracking.store import resolve_store
 from cadnet.tracking.trials import TAG_KIND
 from pipelines.stages.evaluate import evaluate, open_scored
-from pipelines.stages.report import report
-from pipelines.stages.studies import Variant, cross_test, studies_of
+from pipelines.stages.report import Variant, kind_names, letters_of, methods_of, report, studies_of
+from pipelines.stages.report_trials import TrialReader
 from pipelines.trials import (
     DECISION,
     TrialName,
@@ -124,42 +124,48 @@ def params(project: Path) -> ProjectParams:
     return loaded
 
 
-def test_the_ablation_gives_three_studies_and_the_cross_grid_four_pairs(params: ProjectParams) -> None:
-    studies = {study.name: study for study in studies_of("synlcd", params)}
-    assert list(studies) == ["ablation", "decoder", "lambda"]
-    ablation = studies["ablation"]
-    assert list(ablation.factors) == ["CE", "CADNet"] and ablation.base == "CADNet"
-    assert ablation.factors["CE"] == {"CE": "✓", "CL": "", "BCL": "", "CAD": ""}
-    assert ablation.factors["CADNet"] == {"CE": "✓", "CL": "", "BCL": "✓", "CAD": "✓"}
-    assert [run.title for run in ablation.runs] == ["CE", "CADNet"]
+def test_the_ablation_allows_three_studies(params: ProjectParams) -> None:
+    reference, studies = studies_of("synlcd", params)
+    found = {study.name: study for study in studies}
+    assert reference == "cadnet" and list(found) == ["ablation", "decoder", "lambda"]
+    ablation = found["ablation"]
+    assert ablation.factors == {
+        "cadnet-ce": {"CE": "✓", "CL": "", "BCL": "", "CAD": ""},
+        "cadnet": {"CE": "✓", "CL": "", "BCL": "✓", "CAD": "✓"},
+    }
     assert ablation.published is not None
-    assert ablation.published.loc["CADNet", "miou"] == 83.78
-    assert ablation.published.loc["CE", "miou"] == 78.61
-    assert set(ablation.differences) == {"CE"}
-    difference = ablation.differences["CE"]
-    scores = {run.title: run.result.metrics.miou or 0.0 for run in ablation.runs}
-    assert difference.observed == pytest.approx(scores["CADNet"] - scores["CE"])
-    assert studies["decoder"].factors == {"multiply": {"decoder": "multiply"}, "CADNet": {"decoder": "add"}}
-    assert studies["lambda"].axis is not None
-    assert studies["lambda"].axis[1] == {"CADNet": 0.02, "weight 1": 1.0}
+    assert ablation.published["miou"].to_dict() == {"cadnet-ce": 78.61, "cadnet": 83.78}
+    assert found["decoder"].factors == {
+        "cadnet-multiply": {"decoder": "multiply"},
+        "cadnet": {"decoder": "add"},
+    }
+    assert found["lambda"].axis is not None
+    assert found["lambda"].axis[1] == {"cadnet": 0.02, "cadnet-lambda": 1.0}
+    off = params.ablation.model_copy(update={"methods": ()})
+    assert studies_of("synlcd", params.model_copy(update={"ablation": off})) == ("", [])
 
-    cross = cross_test(params)
-    assert cross is not None
-    assert cross.short == {"line": "L", "abpt": "A"}
-    assert set(cross.runs) == {("line", "line"), ("line", "abpt"), ("abpt", "line"), ("abpt", "abpt")}
-    same, crossed = cross.runs["line", "line"][0], cross.runs["line", "abpt"][0]
+
+def test_trials_are_read_with_their_keys(params: ProjectParams) -> None:
+    reader = TrialReader(params)
+    grid = cross_trials(params)
+    found = reader.read(grid, "cross")
+    pairs = {(trial.trained_on, trial.tested_on): trial for trial in found}
+    assert set(pairs) == {(a, b) for a in params.cross.datasets for b in params.cross.datasets}
+    same, crossed = pairs["synlcd-line", "synlcd-line"], pairs["synlcd-line", "synlcd-abpt"]
     # One training, two test splits.
-    assert same.title == crossed.title == "CADNet"
+    assert same.method == crossed.method == "cadnet"
+    assert same.history is not None and crossed.history is not None and same.history.equals(crossed.history)
     assert same.result != crossed.result
-
-
-def test_without_an_ablation_there_is_no_study(project: Path) -> None:
-    params = load_params(project / "params.yaml")
-    off = params.model_copy(
-        update={name: params.ablation.model_copy(update={"methods": ()}) for name in ("ablation", "cross")}
-    )
-    assert studies_of("synlcd", off) == []
-    assert cross_test(off) is None
+    few = reader.read(semi_trials(params), "few-label")
+    assert {trial.trained_on for trial in few if trial.fraction == 0} == {params.semi.pretrain}
+    assert all("iou_defect_validated" in trial.validated or not trial.counts.confusion.any() for trial in few)
+    assert methods_of(few, params).reference == "cadnet-few"
+    names = kind_names(params.cross.datasets, params)
+    assert letters_of(names) == {"synlcd-line": "L", "synlcd-abpt": "A"}
+    assert names["synlcd-abpt"] == "abnormal points"
+    (grid[0].evaluation / "result.json").unlink()
+    with pytest.raises(FileNotFoundError, match=f"not scored yet: {grid[0]}; run"):
+        reader.read(grid, "cross")
 
 
 def test_the_report_shows_and_records_every_table(
@@ -168,17 +174,26 @@ def test_the_report_shows_and_records_every_table(
     monkeypatch.delenv("CADNET_TRACKING")
     report(params)
     page = Path("reports/index.html").read_text("utf-8")
-    for study in studies_of("synlcd", params):
+    for study in studies_of("synlcd", params)[1]:
         assert study.title in page
         assert f"tables/synlcd-{study.name}.csv" in page
     assert "Registered products" in page and "cadnet-screen version 1 is champion" in page
-    assert "Cross-testing" in page and "Few labels: abpt known, line new" in page
+    assert "Cross-testing" in page and "Few labels: abnormal points known, line new" in page
     tables = {path.name for path in Path("reports/tables").iterdir()}
-    assert tables >= {
-        "synlcd.csv", "synlcd-ablation.csv", "synlcd-decoder.csv", "synlcd-lambda.csv", "cross.csv",
-        "synlcd.md", "synlcd-ablation.md", "synlcd-decoder.md", "synlcd-lambda.md", "cross.md",
-        "few-labels.csv", "few-labels.md",
+    names = ("synlcd", "synlcd-ablation", "synlcd-decoder", "synlcd-lambda", "cross", "few-labels")
+    assert tables == {f"{name}.{kind}" for name in names for kind in ("csv", "md")} | {
+        "synlcd-intervals.csv", "results.csv",
     }  # fmt: skip
+    results = pd.read_csv("reports/tables/results.csv", keep_default_na=False)
+    grids = {"main": trials, "ablation": ablation_trials, "cross": cross_trials, "few-label": semi_trials}
+    for grid, listed in grids.items():
+        rows = results[(results["grid"] == grid) & (results["metric"] == "images") & (results["part"] == "")]
+        assert len(rows) == len(listed(params))
+    trial = trials(params)[0]
+    shown = results[
+        (results["grid"] == "main") & (results["method"] == trial.method) & (results["metric"] == "macc")
+    ]
+    assert float(shown["value"].iloc[0]) == pytest.approx(read_json(trial.metrics)["macc"], abs=1e-6)
     tracker = Tracker(resolve_store(".", "sqlite:///mlflow.db"))
     wanted = {
         "cadnet/synlcd/supervised": "synlcd.md", "cadnet/synlcd/ablation": "synlcd-ablation.md",

@@ -7,8 +7,8 @@ import dataclasses
 import cv2
 import numpy as np
 import pytest
+from fakes import SCALE, fake_map_row
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from report_fakes import SCALE, fake_map_row
 
 from cadnet.losses.contrastive import MARGIN_NG, MARGIN_OK
 from cadnet.reporting.maps import COLUMNS, LEGEND, distance_scale, map_figure, map_png

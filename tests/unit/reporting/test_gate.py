@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+from page_reader import assert_loads_nothing
+
 from cadnet.evaluation.gate import Check, Decision
-from cadnet.reporting.gate import Acceptance, Choice, GateRecord, check_table, gate_section, render_gate
+from cadnet.reporting.gate import Acceptance, Choice, GateRecord, gate_section, render_gate
+from cadnet.reporting.pages import Card, Links, Table, Text
 
 PASSED = Check("latency", True, "5.0 ms", "at most 9 ms")
 FAILED = Check("clean pair, <noisy>", False, "3 % called defective", "at most 0.2 % of the pixels")
@@ -56,14 +59,17 @@ def test_the_page_holds_every_figure_and_is_escaped() -> None:
         assert text in page
     assert "<noisy>" not in page and "<script" not in page
     assert page.index("d/m/s0</th>") < page.index("d/n/s0</th>")
+    assert_loads_nothing(page)
 
 
-def test_the_part_of_the_report_has_a_table_for_each_product() -> None:
+def test_the_part_of_the_report_has_a_card_for_each_product() -> None:
     assert gate_section([]) is None
     section = gate_section([record(PASSED, FAILED)])
     assert section is not None
-    (title,) = section.tables
-    assert title == "Gate of screen"
-    assert section.text[0].startswith("screen: Rejected: cadnet-screen version 4")
-    assert section.links[0].href == "gate/screen/index.html"
-    assert check_table([PASSED, FAILED]).iloc[:, -1].tolist() == ["passed", "failed"]
+    (card,) = section.blocks
+    assert isinstance(card, Card) and card.title == "Gate of screen"
+    text, table, links = card.blocks
+    assert isinstance(text, Text) and text.lines[0].startswith("Rejected: cadnet-screen version 4")
+    assert isinstance(links, Links) and links.links[0].href == "gate/screen/index.html"
+    assert isinstance(table, Table)
+    assert [row.cells[-1].state for row in table.rows] == ["passed", "failed"]

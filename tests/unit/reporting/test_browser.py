@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
-from few_label_fakes import fake_few
-from report_fakes import MVTEC, NINE, fake_report
-from study_fakes import fake_cross, fake_study
+from fakes import MVTEC, NINE, THREE, fake_cross, fake_few, fake_page, fake_section, fake_study
 
-from cadnet.reporting.html import render_report
+from cadnet.reporting.pages import render_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 OPTIONS = (
@@ -40,22 +37,16 @@ FRAME = """<body style="margin:0">
 
 
 @pytest.fixture(scope="module")
-def page() -> str:
-    return render_report(fake_report(seeds=3))
-
-
-@pytest.fixture(scope="module")
 def wide_page() -> str:
     """Of more classes than fit side by side."""
-    return render_report(fake_report(1, MVTEC[:8], ("CADNet", "SegFormer")))
+    return render_report(fake_page([fake_section(1, THREE[:2], MVTEC)]))
 
 
 @pytest.fixture(scope="module")
 def full_page() -> str:
     """Of nine methods, with studies, cross-tests and few labels."""
-    studies = (fake_study("ablation", seeds=3), fake_study("lambda", seeds=1))
-    report = dataclasses.replace(fake_report(3, titles=NINE), studies=studies)
-    return render_report(dataclasses.replace(report, cross=fake_cross(NINE, seeds=3), few_labels=fake_few(3)))
+    grids = [fake_study(3), fake_study(1, varied=True), fake_cross(NINE), fake_few(3)]
+    return render_report(fake_page([fake_section(3, NINE), *grids]))
 
 
 def browse(folder: Path, page: Path, *more: str) -> subprocess.CompletedProcess[str]:
@@ -66,7 +57,7 @@ def browse(folder: Path, page: Path, *more: str) -> subprocess.CompletedProcess[
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 @pytest.mark.parametrize("width", [400, 1280])
-@pytest.mark.parametrize("kind", ["page", "wide_page", "full_page"])
+@pytest.mark.parametrize("kind", ["wide_page", "full_page"])
 def test_browser_shows_the_page_without_errors_or_overflow(
     request: pytest.FixtureRequest, kind: str, tmp_path: Path, width: int
 ) -> None:

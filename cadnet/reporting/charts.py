@@ -70,7 +70,7 @@ def history_chart(methods: Methods, column: str, title: str, label: str) -> Pict
         for values in seeds if len(seeds) > 1 else ():
             axes.plot(values.index, 100 * values, color=look["color"], alpha=0.25, linewidth=0.8)
         mean = pd.concat(seeds, axis=1).mean(axis=1)
-        points = {"marker": "o" if len(mean) <= 12 else "", "markersize": 3.5}
+        points: dict[str, Any] = {"marker": "o" if len(mean) <= 12 else "", "markersize": 3.5}
         axes.plot(mean.index, 100 * mean, label=methods.title(method), **points, **look)
         last[methods.title(method)] = 100 * float(mean.iloc[-1])
     if not last:
@@ -165,7 +165,7 @@ def iou_chart(
     step = 0.5 / max(count - 1, 1) if dots else 0.8 / count
     marks: str | None = PAPER_MARK
     for row, (method, record) in enumerate(table.iterrows()):
-        look = {"color": colours[str(method)]}
+        look: dict[str, Any] = {"color": colours[str(method)]}
         label: str | None = str(record["method"])
         for column, metric in enumerate(metrics):
             at = column + (row - (count - 1) / 2) * step

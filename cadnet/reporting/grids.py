@@ -107,7 +107,7 @@ def study_section(methods: Methods, study: Study, name: str) -> Section:
         markdown={name: markdown(f"{study.title} ({methods.stamp})", table, columns, notes)},
     )
     figures = _study_charts(methods, study, table, found)
-    blocks = [_study_table(methods, study, table), section.file_links(), figures]
+    blocks: list[Block] = [_study_table(methods, study, table), section.file_links(), figures]
     return replace(section, blocks=[Card("Variants", blocks)])
 
 
@@ -362,7 +362,9 @@ def _fraction_figure(methods: Methods, paper: pd.DataFrame) -> Figure:
     )
     caption += "are drawn beside each other so that none hides another."
     printed: Points = {
-        str(method): {float(str(c)[4:]) / 100: [float(row[c])] for c in paper if str(c).startswith("iou_")}
+        str(method): {
+            float(str(c)[4:]) / 100: [float(row[str(c)])] for c in paper if str(c).startswith("iou_")
+        }
         for method, row in paper.iterrows()
     }
     if printed:

@@ -53,6 +53,9 @@ READ = (
 )
 """How to read a chart of intervals."""
 
+Record = Mapping[Any, Any] | pd.Series
+"""A row of a table, by its columns' names."""
+
 
 @dataclass(frozen=True, eq=False)
 class DatasetFacts:
@@ -137,12 +140,12 @@ def summary_table(table: pd.DataFrame, methods: Methods) -> Table:
     costs = pivot(methods.trials, ["cost_latency_ms", "cost_params_m"])
     rows = []
     for method, record in table.sort_values("miou", ascending=False, kind="stable").iterrows():
-        cost = costs.loc[method]
+        cost = costs.loc[str(method)]
         cells = [
             replace(result_cell(record, "miou", best=record["miou"] == table["miou"].max()), small=()),
             *comparison_cells(record),
-            Cell(number(cost["cost_latency_ms"])),
-            Cell(number(cost["cost_params_m"], 2)),
+            Cell(number(float(cost["cost_latency_ms"]))),
+            Cell(number(float(cost["cost_params_m"]), 2)),
         ]
         rows.append(Row(str(record["method"]), cells, _kind(method, methods)))
     name = methods.title(methods.reference)
@@ -157,7 +160,7 @@ def summary_table(table: pd.DataFrame, methods: Methods) -> Table:
 
 
 def result_cell(
-    record: Mapping[Any, Any], column: str, *, best: bool = False, digits: int = 1, printed: str = "paper "
+    record: Record, column: str, *, best: bool = False, digits: int = 1, printed: str = "paper "
 ) -> Cell:
     """One number with what the row has of it: deviation, the paper's number, ours minus it."""
     ours, std, paper, diff = (record.get(column + part) for part in PARTS)
@@ -170,7 +173,7 @@ def result_cell(
     return Cell(number(ours, digits), spread, small, best)
 
 
-def comparison_cells(record: Mapping[Any, Any], ending: str = "") -> list[Cell]:
+def comparison_cells(record: Record, ending: str = "") -> list[Cell]:
     """Difference with its interval, seeds ahead, and verdict."""
     if pd.isna(record[f"difference{ending}"]):
         return [Cell("–"), Cell("–"), Cell("–")]
@@ -185,7 +188,7 @@ def comparison_cells(record: Mapping[Any, Any], ending: str = "") -> list[Cell]:
     ]
 
 
-def comparison_cell(record: Mapping[Any, Any], ending: str = "") -> Cell:
+def comparison_cell(record: Record, ending: str = "") -> Cell:
     """Difference, interval, seeds ahead and verdict in one cell."""
     gap, seeds, verdict = comparison_cells(record, ending)
     if gap.text == "–":

@@ -192,7 +192,9 @@ def iou_chart(
     axes.set(xlabel="IoU, pooled over the test images (%)", xlim=(-1 if dots else 0, 100))
     axes.grid(axis="y", visible=dots)
     legend_below(axes)
-    return picture(figure, "Bars of IoU by class, mIoU", {str(r["method"]): r["miou"] for r in table.to_dict("records")})
+    return picture(
+        figure, "Bars of IoU by class, mIoU", {str(r["method"]): r["miou"] for r in table.to_dict("records")}
+    )
 
 
 def interval_chart(rows: pd.DataFrame, title: str, of: str, group: str = UNITS["group"]) -> Picture | None:

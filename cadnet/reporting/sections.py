@@ -137,15 +137,15 @@ def compare_miou(methods: Methods) -> tuple[pd.DataFrame, str | None, pd.DataFra
 
 def summary_table(table: pd.DataFrame, methods: Methods) -> Table:
     """Which method, by how much, how sure, at what cost; best mIoU first."""
-    costs = pivot(methods.trials, ["cost_latency_ms", "cost_params_m"])
+    costs = pivot(methods.trials, ["cost_latency_ms", "cost_params_m"]).to_dict("index")
     rows = []
     for method, record in table.sort_values("miou", ascending=False, kind="stable").iterrows():
-        cost = costs.loc[str(method)]
+        cost = costs[method]
         cells = [
             replace(result_cell(record, "miou", best=record["miou"] == table["miou"].max()), small=()),
             *comparison_cells(record),
-            Cell(number(float(cost["cost_latency_ms"]))),
-            Cell(number(float(cost["cost_params_m"]), 2)),
+            Cell(number(cost["cost_latency_ms"])),
+            Cell(number(cost["cost_params_m"], 2)),
         ]
         rows.append(Row(str(record["method"]), cells, _kind(method, methods)))
     name = methods.title(methods.reference)

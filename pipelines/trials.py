@@ -17,41 +17,41 @@ CHECKPOINTS = Path("checkpoints")
 REPORTS = Path("reports")
 GATES = REPORTS / "gate"
 DECISION = "decision.json"
-"""The decision's file for programs, in a folder of each product below the last."""
+"""The decision as JSON, in the product's folder below :data:`GATES`."""
 
 
 def dataset_folder(dataset: str) -> Path:
-    """Where the prepared dataset lies."""
+    """Return the folder of a prepared dataset."""
     return Path("datasets") / dataset
 
 
 def validation_folder(dataset: str) -> Path:
-    """Where the verdict on the prepared dataset lies."""
+    """Return the folder of the verdict on a prepared dataset."""
     return REPORTS / "validate" / dataset
 
 
 def product_folder(product: str) -> Path:
-    """Where the product's folder is made."""
+    """Return the folder of a product."""
     return Path("products") / product
 
 
 def registration_file(product: str) -> Path:
-    """What was registered of the product, and why."""
+    """Return the file that says which trial was registered as the product, and why."""
     return REPORTS / "register" / f"{product}.json"
 
 
 def gate_folder(product: str) -> Path:
-    """Where the last decision on the product lies."""
+    """Return the folder of the last decision on a product."""
     return GATES / product
 
 
 def search_table(dataset: str) -> Path:
-    """What was tried before the recipes were settled."""
+    """Return the table of the search for recipes."""
     return Path("params/search") / f"{dataset}.csv"
 
 
 VERDICT = "summary.json"
-"""The verdict's file for programs."""
+"""The verdict as JSON."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class TrialName:
     """One trial of a grid: what was trained on what with which seed, and what it is scored on.
 
     ``test`` names the dataset whose test split scores the trial, where that is a cross-test; "" is its own.
-    ``fraction`` is the labelled share of the training samples, in (0, 1], that the trial of the few-label
+    ``fraction`` is the labelled fraction of the training samples, in (0, 1], that the trial of the few-label
     grid is fine-tuned with; 0 is the network as it comes from pretraining, None is a trial of another grid.
     """
 
@@ -81,7 +81,7 @@ class TrialName:
 
     @property
     def _within(self) -> Path:
-        label = "" if self.fraction is None else f"label{share_text(self.fraction)}"
+        label = "" if self.fraction is None else f"label{fraction_text(self.fraction)}"
         return Path(self.method) / label / f"s{self.seed}"
 
     def __str__(self) -> str:
@@ -150,16 +150,16 @@ def trained_on(trial: TrialName, params: ProjectParams) -> str:
     return params.semi.pretrain if trial.fraction == 0 else trial.dataset
 
 
-def share_text(fraction: float) -> str:
-    """A labelled share in [0, 1] as DVC writes it into names and paths: "0.05", "1.0"; "0" for none."""
+def fraction_text(fraction: float) -> str:
+    """Return a labelled fraction, 0 to 1, as DVC writes it into names and paths: "0.05", "1.0"; "0" for none."""
     return str(float(fraction)) if fraction else "0"
 
 
 def training_stage(trial: TrialName, params: ProjectParams) -> str:
     """Name of the DVC stage that trains the trial."""
     if trial.fraction is not None:
-        share = f"-{share_text(trial.fraction)}" if trial.fraction else ""
-        return f"{'finetune' if share else 'pretrain'}@{trial.method}{share}-{trial.seed}"
+        fraction = f"-{fraction_text(trial.fraction)}" if trial.fraction else ""
+        return f"{'finetune' if fraction else 'pretrain'}@{trial.method}{fraction}-{trial.seed}"
     grid = _grid(trial, params)
     suffix = "" if grid == "run" else f"-{grid}"
     return f"train{suffix}@{trial.dataset}-{trial.method}-{trial.seed}"
@@ -180,7 +180,7 @@ def tracked(trial: TrialName, params: ProjectParams) -> Trial:
     """The trial as the tracking store names it.
 
     A cross-test is an experiment of the dataset it is scored on, its variant says what it was trained on. In
-    the few-label grid the variant is the labelled share in %: ``label5``.
+    the few-label grid the variant is the labelled fraction in %: ``label5``.
     """
     dataset = trial.test_dataset
     known = params.datasets.get(dataset)

@@ -15,7 +15,7 @@ USER_ERRORS = (ConfigError, ValueError, OSError, TrackingError)
 
 
 def run_stage(body: Callable[[], None]) -> None:
-    """Run a stage; an error the user can cure becomes one line on stderr and exit status 1."""
+    """Run a stage; an error that the user can fix becomes one line on stderr and exit status 1."""
     try:
         body()
     except USER_ERRORS as error:
@@ -46,7 +46,9 @@ def parse_trial(description: str, *, scored: bool = False) -> TrialName:
     parser.add_argument("--seed", required=True, type=int)
     if scored:
         parser.add_argument("--test", default="", help="dataset to score on, if not the one trained on")
-        parser.add_argument("--fraction", type=float, help="labelled share of a trial of the few-label grid")
+        parser.add_argument(
+            "--fraction", type=float, help="labelled fraction of a trial of the few-label grid"
+        )
     return TrialName(**vars(parser.parse_args()))
 
 

@@ -29,7 +29,7 @@ def finetune(trial: TrialName, params: ProjectParams) -> None:
     dataset = one_class(trial.dataset)
     rows, labels = dataset.split("train"), read_label_list(Path(semi.labels))
     unlabelled = rows_of(labels.unlabelled, rows)
-    refuse_other_share(len(unlabelled), len(rows), rows["group"].nunique(), params)
+    refuse_other_fraction(len(unlabelled), len(rows), rows["group"].nunique(), params)
     job = FinetuningJob(
         dataset,
         params.methods[trial.method],
@@ -53,8 +53,8 @@ def finetune(trial: TrialName, params: ProjectParams) -> None:
     run_job(trial, job, params, stage="finetune", code=CODE, settings=settings)
 
 
-def refuse_other_share(unlabelled: int, samples: int, groups: int, params: ProjectParams) -> None:
-    """Keep a label list that was drawn for another unlabelled share out of training.
+def refuse_other_fraction(unlabelled: int, samples: int, groups: int, params: ProjectParams) -> None:
+    """Keep a label list that was made for another unlabelled fraction out of training.
 
     Raises:
         ValueError: ``unlabelled`` of ``samples`` is not ``semi.unlabelled``, one sample per group aside.
@@ -63,7 +63,7 @@ def refuse_other_share(unlabelled: int, samples: int, groups: int, params: Proje
     if abs(unlabelled - wanted * samples) > groups:
         raise ValueError(
             f"{params.semi.labels} has {unlabelled} unlabelled of {samples} training samples, which is not "
-            f"semi.unlabelled {wanted:g}; draw it again: python -m pipelines.labels --replace"
+            f"semi.unlabelled {wanted:g}; make it again: python -m pipelines.labels --replace"
         )
 
 

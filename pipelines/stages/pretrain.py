@@ -9,7 +9,7 @@ from cadnet.datasets.manifest import PreparedDataset, open_dataset
 from cadnet.semi.jobs import PretrainingJob
 from pipelines.stages.command import run_stage
 from pipelines.stages.train import refuse_invalid, run_job
-from pipelines.trials import PARAMS, TrialName, dataset_folder, share_text
+from pipelines.trials import PARAMS, TrialName, dataset_folder, fraction_text
 
 CODE = ("semi/*.py",)
 """Sources that decide the weights besides those of any training."""
@@ -38,23 +38,23 @@ def parse_semi_trial(description: str, params: ProjectParams, *, fraction: bool)
     """Read --method, --seed and, if the stage has it, --fraction; the datasets are those of ``semi``.
 
     Raises:
-        ConfigError: params.yaml does not define the method, or its few-label grid is off or lacks the share.
+        ConfigError: params.yaml does not define the method, or its few-label grid is off or lacks the fraction.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--method", required=True)
     parser.add_argument("--seed", required=True, type=int)
     if fraction:
-        parser.add_argument("--fraction", required=True, type=float, help="labelled share, 0 to 1")
+        parser.add_argument("--fraction", required=True, type=float, help="labelled fraction, 0 to 1")
     given = parser.parse_args()
     if given.method not in params.methods:
         raise ConfigError(f"{PARAMS} defines no method '{given.method}'; it has {sorted(params.methods)}")
     if not params.semi.dataset or not params.semi.pretrain:
         raise ConfigError(f"{PARAMS} has no few-label grid; state semi.pretrain and semi.dataset")
-    share = given.fraction if fraction else 0.0
-    if share not in (0.0, *params.semi.fractions):
-        known = [share_text(one) for one in params.semi.fractions]
-        raise ConfigError(f"semi.fractions in {PARAMS} has no {share_text(share)}; it has {known}")
-    return TrialName(params.semi.dataset, given.method, given.seed, fraction=share)
+    labelled = given.fraction if fraction else 0.0
+    if labelled not in (0.0, *params.semi.fractions):
+        known = [fraction_text(one) for one in params.semi.fractions]
+        raise ConfigError(f"semi.fractions in {PARAMS} has no {fraction_text(labelled)}; it has {known}")
+    return TrialName(params.semi.dataset, given.method, given.seed, fraction=labelled)
 
 
 def main() -> None:

@@ -151,7 +151,7 @@ def trained_on(trial: TrialName, params: ProjectParams) -> str:
 
 
 def fraction_text(fraction: float) -> str:
-    """Return a labelled fraction, 0 to 1, as DVC writes it into names and paths: "0.05", "1.0"; "0" for none."""
+    """Return a labelled fraction as DVC writes it into names and paths: "0.05", "1.0"; "0" for none."""
     return str(float(fraction)) if fraction else "0"
 
 

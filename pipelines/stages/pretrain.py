@@ -38,7 +38,7 @@ def parse_semi_trial(description: str, params: ProjectParams, *, fraction: bool)
     """Read --method, --seed and, if the stage has it, --fraction; the datasets are those of ``semi``.
 
     Raises:
-        ConfigError: params.yaml does not define the method, or its few-label grid is off or lacks the fraction.
+        ConfigError: params.yaml lacks the method, or its few-label grid is off or lacks the fraction.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--method", required=True)

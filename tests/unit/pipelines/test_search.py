@@ -95,7 +95,7 @@ def test_a_profile_without_a_search_says_what_is_missing(project: Path) -> None:
 
 def test_unknown_methods_and_missing_candidates_are_named(tried: Path, edit: Edit) -> None:
     params = load_params(tried / "params.yaml")
-    with pytest.raises(ValueError, match=r"defines no method \['cadnot'\]; it has \['cadnet', 'cadnet-ce'"):
+    with pytest.raises(ValueError, match=r"cadnot.*it has \['cadnet',"):
         search(params, ["cadnot"])
     edit("search.recipes", {})
     with pytest.raises(ValueError, match=r"search.recipes has no candidates for \['transformer'\]"):

@@ -43,7 +43,7 @@ def render_all(
     waiting: set[Future[list[Finished | Failed]]] = set()
     try:
         for part in chunks:
-            waiting.add(pool.submit(_work, part))
+            waiting.add(_submit(pool, part))
             # Few enough in the queue that Ctrl-C is answered at once.
             if len(waiting) >= 2 * workers:
                 ready, waiting = wait(waiting, return_when=FIRST_COMPLETED)
@@ -61,6 +61,19 @@ def render_all(
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _submit(pool: ProcessPoolExecutor, units: Sequence[Unit]) -> Future[list[Finished | Failed]]:
+    """Submit work with SIGINT blocked, which a worker that is started by it inherits.
+
+    Ctrl-C reaches the whole group of processes, and only the parent answers it: a worker that died of it while
+    it started would break the pool, whose shutdown then waits for the others for ever.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return pool.submit(_work, units)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _render(renderer: Renderer, root: Path, units: Sequence[Unit]) -> list[Finished | Failed]:
@@ -84,8 +97,6 @@ _job: tuple[Renderer, Path] | None = None
 
 def _start_worker(renderer: Renderer, root: Path, parent: int) -> None:
     global _job
-    # Ctrl-C reaches the whole group of processes; only the parent answers it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     cv2.setNumThreads(1)
     _job = renderer, root

@@ -65,6 +65,8 @@ def test_a_changed_param_makes_stale_only_what_depends_on_it(
     needs = project.dependencies()
     original = (project.root / "params.yaml").read_bytes()
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", project.environment()["DVC_SITE_CACHE_DIR"])
+    # DVC names stages relative to the working directory.
+    monkeypatch.chdir(project.root)
     for key, value, stale, following in EDITS:
         project.set_param(key, value)
         with Repo(str(project.root)) as repo:

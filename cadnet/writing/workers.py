@@ -66,8 +66,8 @@ def render_all(
 def _submit(pool: ProcessPoolExecutor, units: Sequence[Unit]) -> Future[list[Finished | Failed]]:
     """Submit work with SIGINT blocked, which a worker that is started by it inherits.
 
-    Ctrl-C reaches the whole group of processes, and only the parent answers it: a worker that died of it while
-    it started would break the pool, whose shutdown then waits for the others for ever.
+    Ctrl-C reaches the whole group of processes, and only the parent answers it: a worker that died of it
+    while it started would break the pool, whose shutdown then waits for the others for ever.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

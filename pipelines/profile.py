@@ -11,6 +11,7 @@ import argparse
 import io
 import sys
 from collections.abc import MutableMapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +73,9 @@ def switch(name: str, force: bool = False) -> None:
             and ``force`` is not set.
     """
     text = compose(name)
-    load_profile(name)
+    parse_params(text, PROFILES / f"{name}.yaml")
     present = PARAMS.read_text("utf-8") if PARAMS.is_file() else ""
-    if present and not force and present not in {saved for key in _known(PROFILES) for saved in _texts(key)}:
+    if present and not force and profile_of(present) is None:
         raise ConfigError(
             f"{PARAMS} holds your own edits, which the switch would overwrite; save it as "
             f"{PROFILES}/<name>.yaml (then it is a profile too) or repeat with --force"
@@ -82,17 +83,20 @@ def switch(name: str, force: bool = False) -> None:
     write_text(PARAMS, text)
 
 
+def profile_of(text: str, folder: Path = PROFILES) -> str | None:
+    """Return the profile that ``text`` is, composed or as its file has it; None if it is of no profile."""
+    for name, path in _known(folder).items():
+        own = path.read_text("utf-8")
+        # Composing takes a moment, and only a text with the profile's heading can be its own.
+        # Another profile that is broken must not keep anyone from switching.
+        with suppress(ConfigError):
+            if text.startswith(_heading(own)) and text in (compose(name, folder), own):
+                return name
+    return None
+
+
 def _known(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-
-
-def _texts(name: str) -> list[str]:
-    """What ``params.yaml`` holds when it is this profile: composed, or the very file that it was saved as."""
-    try:
-        return [compose(name), (PROFILES / f"{name}.yaml").read_text("utf-8")]
-    except ConfigError:
-        # Another profile that is broken must not keep anyone from switching.
-        return []
 
 
 def _merge(base: MutableMapping[str, Any], patch: MutableMapping[str, Any]) -> None:

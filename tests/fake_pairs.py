@@ -149,3 +149,19 @@ def masks_of(product: FakeProduct, out: Path, **values: Any) -> dict[str, np.nda
         row.sample_id: read_mask(root / row.mask, len(product.classes)) if row.mask else None
         for row in manifest.itertuples()
     }
+
+
+def pattern(seed: int, size: int = 128) -> np.ndarray:
+    """Rectangles and rings of high contrast on grey, uint8 RGB (size, size, 3) in 30..130."""
+    rng = np.random.default_rng(seed)
+    image = np.full((size, size, 3), 80, np.uint8)
+    for _ in range(24):
+        x, y = (int(value) for value in rng.integers(0, size, 2))
+        colour = [int(value) for value in rng.integers(30, 130, 3)]
+        cv2.rectangle(image, (x, y), (x + 14, y + 10), colour, -1)
+        cv2.circle(image, (y, x), 7, colour[::-1], 2)
+    return cv2.GaussianBlur(image, (0, 0), 0.8)
+
+
+def plain(*colour: int) -> np.ndarray:
+    return np.full((40, 40, 3), colour, np.uint8)

@@ -125,15 +125,9 @@ def paired_bootstrap(
     counts = [*first, *second]
     _check(first, second, class_names, groups)
     sums = np.stack([_image_sums(part, min_pixels) for part in counts], axis=1)  # (N, seeds of both, C)
-    names = ("miou", *(f"iou_{name}" for name in class_names), *LOWER_IS_BETTER)
+    names = _names(class_names)
     observed = _values(sums.sum(axis=0)[None], len(class_names), len(first))[:, 0]
-
-    number, grouped = _group_sums(sums, groups)
-    by_group = by_image = None
-    if grouped is not None and number > 1:
-        by_group = _intervals(grouped, names, len(first), resamples, seed)
-    if by_group is None or number < FEW_GROUPS:
-        by_image = _intervals(sums, names, len(first), resamples, seed)
+    number, by_group, by_image = _drawn(sums, groups, names, len(first), resamples, seed)
     differences = tuple(
         Difference(
             metric=name,
@@ -174,14 +168,37 @@ def value_intervals(
     """
     _check([counts], [counts], class_names, groups)
     sums = _image_sums(counts, min_pixels)[:, None]
-    names = ("miou", *(f"iou_{name}" for name in class_names), *LOWER_IS_BETTER)
-    number, grouped = _group_sums(sums, groups)
-    drawn = [] if grouped is None or number < 2 else [_intervals(grouped, names, 1, resamples, seed)]
-    if not drawn or number < FEW_GROUPS:
-        drawn.append(_intervals(sums, names, 1, resamples, seed))
+    names = _names(class_names)
+    _, by_group, by_image = _drawn(sums, groups, names, 1, resamples, seed)
+    drawn = [found for found in (by_group, by_image) if found is not None]
     known = [[one for one in found if one is not None] for found in zip(*drawn, strict=True)]
     widest = [max(found, key=lambda one: one.width, default=None) for found in known]
     return dict(zip(names, widest, strict=True))
+
+
+def _names(class_names: Sequence[str]) -> tuple[str, ...]:
+    return "miou", *(f"iou_{name}" for name in class_names), *LOWER_IS_BETTER
+
+
+def _drawn(
+    sums: np.ndarray,
+    groups: Sequence[str] | None,
+    names: Sequence[str],
+    seeds: int,
+    resamples: int,
+    seed: int,
+) -> tuple[int, list[Interval | None] | None, list[Interval | None] | None]:
+    """Return the number of groups, and the intervals by group and by image where those are drawn.
+
+    Groups where any holds several images; images where that cannot be or groups are few.
+    """
+    number, grouped = _group_sums(sums, groups)
+    by_group = by_image = None
+    if grouped is not None and number > 1:
+        by_group = _intervals(grouped, names, seeds, resamples, seed)
+    if by_group is None or number < FEW_GROUPS:
+        by_image = _intervals(sums, names, seeds, resamples, seed)
+    return number, by_group, by_image
 
 
 def resample_weights(units: int, resamples: int, seed: int) -> Iterator[np.ndarray]:

@@ -7,7 +7,6 @@ import os
 import subprocess
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -34,7 +33,6 @@ from prefect.logging.loggers import flow_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Crashed
 
-from cadnet.config import ConfigError
 from cadnet.tracking.processes import ProcessMark
 from pipelines.flows.commands import REPRO, STOP, STOPPED, Log, StageError, run_command, without_advice
 from pipelines.flows.plan import (
@@ -49,7 +47,7 @@ from pipelines.flows.plan import (
 from pipelines.flows.project import stage_kind
 from pipelines.flows.report import FlowResult, failure, read_decisions, report, results_page, success
 from pipelines.flows.scheduling import Schedule, machine_slots
-from pipelines.profile import PROFILES, compose
+from pipelines.profile import PROFILES, profile_of
 from pipelines.trials import PARAMS
 
 HOUR = 3600.0
@@ -201,11 +199,7 @@ def run_name(flow_name: str, root: Path, grid: str, start: datetime) -> str:
 def _profile(root: Path) -> str:
     """The profile that params.yaml holds, "custom" if none."""
     text = (root / PARAMS).read_text("utf-8") if (root / PARAMS).is_file() else ""
-    for path in sorted((root / PROFILES).glob("*.yaml")):
-        with suppress(ConfigError):
-            if text in (path.read_text("utf-8"), compose(path.stem, root / PROFILES)):
-                return path.stem
-    return "custom"
+    return profile_of(text, root / PROFILES) or "custom"
 
 
 def record_run(root: Path, log: Log) -> None:

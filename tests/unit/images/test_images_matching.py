@@ -9,7 +9,7 @@ import pytest
 from cadnet.images import matching
 from cadnet.images.matching import appearance, signature
 from cadnet.inference.references import MAX_DIFFERENCE
-from tests.fake_pairs import board, moved
+from tests.fake_pairs import board, moved, pattern, plain
 
 
 def nearest(image: np.ndarray, candidates: list[np.ndarray]) -> matching.Nearest:
@@ -18,22 +18,6 @@ def nearest(image: np.ndarray, candidates: list[np.ndarray]) -> matching.Nearest
 
 def difference(image: np.ndarray, reference: np.ndarray) -> float:
     return matching.difference(appearance(image), appearance(reference))
-
-
-def pattern(seed: int, size: int = 128) -> np.ndarray:
-    """Rectangles and rings of high contrast on grey, uint8 RGB (size, size, 3) in 30..130."""
-    rng = np.random.default_rng(seed)
-    image = np.full((size, size, 3), 80, np.uint8)
-    for _ in range(24):
-        x, y = (int(value) for value in rng.integers(0, size, 2))
-        colour = [int(value) for value in rng.integers(30, 130, 3)]
-        cv2.rectangle(image, (x, y), (x + 14, y + 10), colour, -1)
-        cv2.circle(image, (y, x), 7, colour[::-1], 2)
-    return cv2.GaussianBlur(image, (0, 0), 0.8)
-
-
-def plain(*colour: int) -> np.ndarray:
-    return np.full((40, 40, 3), colour, np.uint8)
 
 
 class TestDifference:

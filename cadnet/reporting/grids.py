@@ -146,10 +146,8 @@ def _study_charts(methods: Methods, study: Study, table: pd.DataFrame, found: pd
         pictures = [axis_chart(methods, *study.axis, chosen_by_validation(methods))]
         caption = (
             "Whiskers are one standard deviation over seeds, faint dots single seeds. The ring marks the "
-            "value "
-            f"that validation chooses, bold type that of {methods.title(methods.reference)}. The upright "
-            "axis "
-            "need not start at 0."
+            f"value that validation chooses, bold type that of {methods.title(methods.reference)}. The "
+            "upright axis need not start at 0."
         )
         names = {method: f"at {value:g}" for method, value in study.axis[1].items()}
     if len(found):
@@ -359,8 +357,8 @@ def _fraction_figure(methods: Methods, paper: pd.DataFrame) -> Figure:
     pictures: list[Picture] = [fraction_chart(ours, looks, methods.titles, "IoU by labelled fraction")]
     caption = (
         "Whiskers are one standard deviation over seeds, faint dots single seeds; points of one fraction "
+        "are drawn beside each other so that none hides another."
     )
-    caption += "are drawn beside each other so that none hides another."
     printed: Points = {
         str(method): {
             float(str(c)[4:]) / 100: [float(row[str(c)])] for c in paper if str(c).startswith("iou_")
@@ -383,10 +381,8 @@ def _pseudo_labels(methods: Methods, by_fraction: Mapping[str, Sequence[ScoredTr
             pictures += [chart] if chart else []
     caption = (
         "Pseudo-labels of unlabelled images, against the truth that training does not see. Precision: of "
-        "the pixels "
-        "labelled as defect, those that are; recall: of the defect pixels, those labelled so; disagreement: "
-        "pixels on "
-        "which two predictions differ. A method without a quantity is left out."
+        "the pixels labelled as defect, those that are; recall: of the defect pixels, those labelled so; "
+        "disagreement: pixels on which two predictions differ. A method without a quantity is left out."
     )
     return (
         [Fold("Pseudo-labels in training", [Figure("few_labels_training", pictures, caption)])]

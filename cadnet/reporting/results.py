@@ -34,7 +34,7 @@ class ScoredTrial:
     ``grid``: ``main``, ``ablation``, ``cross`` or ``few-label``. ``method``: its id in the parameters.
     ``trained_on``, ``tested_on``: names of datasets. ``fraction``: of the labels, in [0, 1]; None outside of
     the few-label grid. ``groups``: the group of each image, in the order of ``counts.index``. ``cost``: what
-    :class:`~cadnet.tracking.cost.Cost` holds, and ``train_seconds``. ``history``: one row per epoch with
+    the stage ``evaluate`` measures, and ``train_seconds``. ``history``: one row per epoch with
     ``epoch`` (1, 2, ...), ``loss``, its parts ``loss_<part>``, ``val_miou`` in [0, 1], and of methods that
     use unlabelled images ``pseudo_precision, pseudo_recall, disagreement`` in [0, 1]; None when not known.
     ``validated``: scores at the threshold that validation images choose, by metric.
@@ -82,7 +82,7 @@ class ScoredTrial:
             low, high = (None, None) if known is None else (known.low, known.high)
             rows.append((*key, WHOLE, metric, value, low, high))
         for one in self.result.slices:
-            level, part = one.image_level, f"{one.by}: {one.name}"
+            level, part = one.image_level, part_name(one.by, one.name)
             numbers = {"images": one.metrics.images, "defective": level.defective, "miou": one.metrics.miou}
             rows += [(*key, part, m, v, None, None) for m, v in numbers.items() if v is not None]
         return rows
@@ -143,16 +143,14 @@ def values_of(trials: Sequence[ScoredTrial], method: str, metric: str) -> dict[i
     }
 
 
-def pivot(trials: Sequence[ScoredTrial], metrics: Sequence[str], part: str = WHOLE) -> pd.DataFrame:
-    """One row per method, in the order in which they first appear, scaled by :func:`factor`.
+def pivot(trials: Sequence[ScoredTrial], metrics: Sequence[str]) -> pd.DataFrame:
+    """Numbers of the whole test split, scaled by :func:`factor`: one row per method, in the trials' order.
 
     Columns: per metric ``<metric>``, the mean over seeds, and ``<metric>_std``, their sample standard
     deviation; NaN where not defined.
     """
-    scores = tidy(trials)
-    wanted = scores[scores["metric"].isin(metrics) & (scores["part"] == part)]
-    scale = np.array([factor(metric) for metric in wanted["metric"]], float)
-    wanted = wanted.assign(value=wanted["value"] * scale)
+    scores = _shown(trials, metrics)
+    wanted = scores[scores["part"] == WHOLE]
     found = {
         "": wanted.pivot_table("value", "method", "metric", "mean"),
         "_std": wanted.pivot_table("value", "method", "metric", "std"),
@@ -161,6 +159,29 @@ def pivot(trials: Sequence[ScoredTrial], metrics: Sequence[str], part: str = WHO
     table = {metric + ending: found[ending].get(metric, np.nan) for metric, ending in columns}
     methods = pd.Index(method_ids(trials), name="method")
     return pd.DataFrame(table, index=methods, dtype=float)
+
+
+def by_part(trials: Sequence[ScoredTrial], metric: str) -> pd.DataFrame:
+    """Means over seeds on slices: one row per ``part``, one column per method, scaled by :func:`factor`.
+
+    NaN where not defined; slices come in the order of the first trial's.
+    """
+    wanted = _shown(trials, [metric])
+    parts = [part_name(one.by, one.name) for one in trials[0].result.slices]
+    return wanted.pivot_table("value", "part", "method", "mean").reindex(parts, columns=method_ids(trials))
+
+
+def part_name(by: str, name: str) -> str:
+    """Return how :func:`tidy` calls the slice ``name`` by the column ``by``."""
+    return f"{by}: {name}"
+
+
+def _shown(trials: Sequence[ScoredTrial], metrics: Sequence[str]) -> pd.DataFrame:
+    """The rows of some metrics, as people see them."""
+    scores = tidy(trials)
+    wanted = scores[scores["metric"].isin(metrics)]
+    scale = np.array([factor(metric) for metric in wanted["metric"]], float)
+    return wanted.assign(value=wanted["value"] * scale)
 
 
 def method_ids(trials: Sequence[ScoredTrial]) -> list[str]:

@@ -27,7 +27,7 @@ from cadnet.reporting.pages import (
     number,
 )
 from cadnet.reporting.published import published_results
-from cadnet.reporting.results import by_method, method_ids, pivot, spread, values_of
+from cadnet.reporting.results import by_method, by_part, method_ids, part_name, pivot, spread, values_of
 from cadnet.reporting.style import method_colours
 from cadnet.reporting.tables import (
     BASIS,
@@ -154,8 +154,7 @@ def summary_table(table: pd.DataFrame, methods: Methods) -> Table:
         ["mIoU (%)", "Difference (points)", "Seeds ahead", "Verdict", "ms per pair", "Parameters (M)"],
         rows,
         note=f"{name} against the best other method, the others against {name}, with {LEVEL} % intervals "
-        "over "
-        f"the test images; {VERDICTS}",
+        f"over the test images; {VERDICTS}",
     )
 
 
@@ -353,9 +352,8 @@ def _judged(methods: Methods) -> Card:
     }  # fmt: skip
     note = (
         "Escape: false negative rate, defective images judged clean. Overkill: false positive rate, clean "
-        "images "
-        "judged defective. Found elsewhere: images rightly judged defective, though no marked pixel is on a "
-        "defect."
+        "images judged defective. Found elsewhere: images rightly judged defective, though no marked pixel "
+        "is on a defect."
     )
     caption = f"Images judged defective from {pixels} predicted defect pixel{'s' if pixels > 1 else ''} on"
     return Card("Whole images: escape and overkill", [metric_table(methods, columns, caption, note)])
@@ -374,11 +372,12 @@ def _slices(methods: Methods, facts: DatasetFacts) -> list[Block]:
     # On clean images alone every mIoU is 0 or undefined; overkill covers those.
     parts = [part for part in first.slices if part.image_level.defective]
     sizes = Counter(part.by for part in parts)
+    means = by_part(methods.trials, "miou").to_dict("index")
     tables = []
     for by in sizes:
         rows = [Row(f"By {titles.get(by, by)}", kind="group")]
         for part in (part for part in parts if part.by == by):
-            found = pivot(methods.trials, ["miou"], f"{by}: {part.name}")["miou"]
+            found = means[part_name(by, part.name)]
             name = "defective images only" if by == "has_defect" else part.name
             rows.append(Row(name, [Cell(f"{part.metrics.images}"), *(Cell(number(found[m])) for m in ids)]))
         tables.append((by, rows))
@@ -409,10 +408,9 @@ def _costs(methods: Methods) -> Card:
     devices = "; ".join(dict.fromkeys(trial.device for trial in methods.trials if trial.device))
     note = (
         "GMACs are 10⁹ multiply-adds. The paper's counting leaves out what its profiler did not see, such "
-        "as the "
-        "products inside attention. Latency is the median of single pairs; pairs per second are of the whole "
-        "evaluation, reading and counting included; peak memory is on a GPU that of single pairs with the "
-        "weights, on a CPU that of the whole process."
+        "as the products inside attention. Latency is the median of single pairs; pairs per second are of "
+        "the whole evaluation, reading and counting included; peak memory is on a GPU that of single pairs "
+        "with the weights, on a CPU that of the whole process."
     )
     caption = f"Size and speed of each network, per pair of images ({devices or 'device not known'})"
     return Card("Cost", [metric_table(methods, columns, caption, note)])

@@ -232,8 +232,14 @@ def _results_table(path: Path) -> str:
     """A table of results; a tidy one as one row per training and test, with the mean over the seeds."""
     import pandas as pd
 
+    from cadnet.reporting.results import NUMBERS, WHOLE
+
     table = pd.read_csv(path)
     if {"method", "metric", "value"} <= set(table.columns):
+        if "part" in table:
+            # Slices have the metrics of the whole test split too.
+            table = table[table["part"].fillna(WHOLE) == WHOLE]
+        table = table[~table["metric"].isin(NUMBERS)]
         keys = ["method", *(key for key in ("trained_on", "tested_on", "fraction") if key in table.columns)]
         # Only trials of the few-label grid have a fraction.
         table = table.fillna(dict.fromkeys(keys, "")).astype(dict.fromkeys(keys, str))

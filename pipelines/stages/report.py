@@ -191,8 +191,8 @@ def studies_of(dataset: str, params: ProjectParams) -> tuple[str, list[Study]]:
     if others:
         text = (
             "How the change-aware decoder uses the distance map: added to the features (the paper's choice "
+            "under full supervision) or multiplied with them (its choice for few labels)."
         )
-        text += "under full supervision) or multiplied with them (its choice for few labels)."
         factors = {v.name: {"decoder": v.decoder} for v in [*others, base]}
         found.append(Study("decoder", f"Decoder: add or multiply, {title}", factors, (text,)))
     if weights:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from cadnet.config import ConfigError
+from cadnet.reporting.results import COLUMNS
 from pipelines.flows import report as module
 from pipelines.flows.commands import STOP, StageError
 from pipelines.flows.plan import FlowRunsError
@@ -267,6 +268,18 @@ def test_a_failure_is_reported_and_stays_one(
     with pytest.raises(type(error)):
         reported(tmp_path, "retrain", work, lambda line: None)
     assert [message["outcome"] for message in hook.messages] == sent
+
+
+def test_slices_and_numbers_of_images_are_not_among_the_metrics(tmp_path: Path) -> None:
+    (tmp_path / "reports/tables").mkdir(parents=True)
+    key = "main,cadnet,line,line,,0"
+    rows = [f"{key},,clean,120.0,,", f"{key},,miou,0.5,0.4,0.6", f"{key},group: 08,miou,0.25,,"]
+    text = "\n".join([",".join(COLUMNS), *rows]) + "\n"
+    (tmp_path / "reports/tables/results.csv").write_text(text)
+    lines = [line for line in results_page(tmp_path, {}).splitlines() if line.startswith("|")]
+    header, _, only = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert header[-1] == "miou" and "clean" not in header
+    assert only[-1] == "0.5"
 
 
 def test_the_page_shows_metrics_decisions_with_reasons_and_links(tmp_path: Path) -> None:

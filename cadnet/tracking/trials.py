@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from cadnet.config import MethodParams, TrainParams
 
-Status = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]
 FinalStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
 TAG_TRIAL = "cadnet.trial"

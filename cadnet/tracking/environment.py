@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import os
 import platform
@@ -109,11 +110,6 @@ def software_environment() -> dict[str, Any]:
     import torch
 
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    packages = {
-        str(item.metadata["Name"]): item.version
-        for item in importlib.metadata.distributions()
-        if item.metadata["Name"]
-    }
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -122,5 +118,13 @@ def software_environment() -> dict[str, Any]:
         "torch": torch.__version__,
         "cuda": torch.version.cuda if gpus else None,
         "gpus": gpus,
-        "packages": dict(sorted(packages.items(), key=lambda item: item[0].lower())),
+        "packages": _packages(),
     }
+
+
+@functools.cache
+def _packages() -> dict[str, str]:
+    # Some 300 files are parsed for it, so once for each.
+    found = [item.metadata for item in importlib.metadata.distributions()]
+    named = {str(item["Name"]): str(item["Version"]) for item in found if item["Name"]}
+    return dict(sorted(named.items(), key=lambda item: item[0].lower()))

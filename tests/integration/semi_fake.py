@@ -66,7 +66,9 @@ def finetuning(
 
 
 if __name__ == "__main__":
-    folder, start, work, kind = *map(Path, sys.argv[1:4]), sys.argv[4]
-    epochs, devices = map(int, sys.argv[5:7])
+    folder, target, *starts = map(Path, sys.argv[1:])
     torch.set_num_threads(1)
-    fit(finetuning(folder, kind, start, epochs, devices), work, work.parent / "cache")
+    for start in starts:
+        # Named by the method, as its folder of the pretraining is.
+        job = finetuning(folder, start.name, start, epochs=1, devices=2)
+        fit(job, target / start.name, target / "cache")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -19,8 +20,11 @@ LOOKED_AT = (*MADE_AGAIN, "register@screen", "gate@screen")
 """The flow gives these to DVC, which skips the last two, because the evaluations have come out the same."""
 
 
-def test_the_flow_leaves_what_repro_leaves(finished: Finished, copied: Callable[[bool], Project]) -> None:
+def test_the_flow_leaves_what_repro_leaves(
+    finished: Finished, copied: Callable[[bool], Project], preloaded: Path
+) -> None:
     project = copied(False)
+    project.python = preloaded
     before = project.lock()
     project.forget(*MADE_AGAIN)
     output = project.run(*FLOW)

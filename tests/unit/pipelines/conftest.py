@@ -10,26 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines.profile import compose
-from tests.fakes import write_fake_dataset
-
-ROOT = Path(__file__).parents[3]
+from tests.stage_project import enter, make_project
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with a prepared dataset, in which nothing is trained."""
-    params = yaml.safe_load(compose("ci", ROOT / "params"))
-    params["train"] |= {"crop": 32, "batch_size": 4}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params), "utf-8")
-    (tmp_path / "splits").mkdir()
-    shutil.copyfile(ROOT / "splits/synlcd.csv", tmp_path / "splits/synlcd.csv")
-    write_fake_dataset(tmp_path / "datasets/synlcd")
-    monkeypatch.chdir(tmp_path)
-    for name in ("MLFLOW_TRACKING_URI", "CADNET_INVOCATION"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("CADNET_TRACKING", "off")
-    return tmp_path
+    make_project(tmp_path)
+    return enter(tmp_path, monkeypatch)
 
 
 @pytest.fixture

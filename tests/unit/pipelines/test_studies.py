@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -32,6 +34,7 @@ from pipelines.trials import (
     trials,
 )
 from tests.fakes import write_fake_dataset
+from tests.stage_project import enter, make_project
 
 BASE = MethodParams(
     title="CADNet", model="cadnet", recipe="transformer", options={"decoder": "add"}, loss="ce+bcl",
@@ -105,9 +108,11 @@ def finish(trial: TrialName, params: ProjectParams) -> None:
     evaluate(trial, params)
 
 
-@pytest.fixture
-def params(project: Path) -> ProjectParams:
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The smoke test's grids with two further variants, all trials finished from random weights."""
+    project = tmp_path_factory.mktemp("scored")
+    make_project(project)
     path = project / "params.yaml"
     values = yaml.safe_load(path.read_text("utf-8"))
     base = values["methods"]["cadnet"]
@@ -115,13 +120,22 @@ def params(project: Path) -> ProjectParams:
     values["methods"]["cadnet-lambda"] = base | {"title": "weight 1", "contrastive_weight": 1.0}
     values["ablation"]["methods"] += ["cadnet-multiply", "cadnet-lambda"]
     path.write_text(yaml.safe_dump(values), "utf-8")
-    loaded = load_params(path)
     for seed, name in enumerate(("synlcd-line", "synlcd-abpt")):
         write_fake_dataset(project / "datasets" / name, seed=seed + 1)
-    for trial in (*trials(loaded), *ablation_trials(loaded), *cross_trials(loaded), *semi_trials(loaded)):
-        finish(trial, loaded)
-    write_json(gate_folder("screen") / DECISION, GATE.to_dict())
-    return loaded
+    with pytest.MonkeyPatch.context() as patch:
+        enter(project, patch)
+        loaded = load_params(path)
+        for trial in (*trials(loaded), *ablation_trials(loaded), *cross_trials(loaded), *semi_trials(loaded)):
+            finish(trial, loaded)
+        write_json(gate_folder("screen") / DECISION, GATE.to_dict())
+    return project
+
+
+@pytest.fixture
+def params(scored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProjectParams:
+    """Of a copy of that project, in which this process then is."""
+    shutil.copytree(scored, tmp_path / "project", copy_function=os.link)
+    return load_params(enter(tmp_path / "project", monkeypatch) / "params.yaml")
 
 
 def test_the_ablation_allows_three_studies(params: ProjectParams) -> None:

@@ -9,6 +9,8 @@ from torch import nn
 from cadnet.evaluation.complexity import count_macs, count_parameters, measure_latency
 from cadnet.models.factory import build_model
 
+pytestmark = pytest.mark.slow
+
 PUBLISHED = [
     # name, options, exact parameters, printed M, exact paper MACs in G, printed G (paper Tables 3 and 7)
     ("segformer", {}, 3_715_939, "3.72", 6.3680, "6.37"),

@@ -16,6 +16,8 @@ from cadnet.models.smp import SMP_PREFIX
 from cadnet.models.weights import load_model, save_weights
 from cadnet.types import SegOutput
 
+pytestmark = pytest.mark.slow
+
 
 class Case(NamedTuple):
     """One network and what is known about it."""

@@ -23,6 +23,8 @@ from pipelines.stages.sheets import predict, sample_pictures
 from pipelines.trials import CACHE, TrialName
 from tests.fakes import CLASSES
 
+pytestmark = pytest.mark.slow
+
 METHODS = ("segformer", "cadnet")
 
 

@@ -19,6 +19,8 @@ from pipelines.stages import evaluate
 from pipelines.stages.scoring import read_counts
 from tests.fakes import CLASSES, write_fake_dataset
 
+pytestmark = pytest.mark.slow
+
 TRIAL = ["--dataset", "synlcd", "--method", "cadnet", "--seed", "0"]
 MODEL = Path("models/synlcd/cadnet/s0")
 
@@ -100,7 +102,6 @@ def test_a_cross_test_scores_on_the_other_dataset(project: Path, monkeypatch: py
     assert cost["params_m"] > 3.8 and cost["latency_ms"] > 0 and cost["size"] == 32
 
 
-@pytest.mark.slow
 def test_a_cross_test_is_a_run_of_its_own(tracked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = tracked
     save(MODEL)

@@ -36,6 +36,8 @@ from pipelines.trials import (
 from tests.fakes import write_fake_dataset
 from tests.stage_project import enter, make_project
 
+pytestmark = pytest.mark.slow
+
 BASE = MethodParams(
     title="CADNet", model="cadnet", recipe="transformer", options={"decoder": "add"}, loss="ce+bcl",
     contrastive_weight=0.02,

@@ -39,6 +39,8 @@ from cadnet.reporting.pages import (
 )
 from cadnet.reporting.sections import DatasetFacts, dataset_section
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def sections() -> list[Section]:

@@ -18,6 +18,8 @@ from cadnet.semi.uamt import UncertaintyMeanTeacher
 from cadnet.training.task import Learner, Outcome, Supervised
 from cadnet.types import PairBatch
 
+pytestmark = pytest.mark.slow
+
 RECIPE = Recipe(optimizer="adamw", lr=0.01, weight_decay=0.0, schedule="constant")
 TRAIN = TrainParams(epochs=1, batch_size=2, crop=32, recipes={"unet": RECIPE})
 SMALL = {"width": 4}

@@ -23,6 +23,8 @@ from cadnet.writing import units
 from cadnet.writing.staging import Staging
 from cadnet.writing.units import PreparationError
 
+pytestmark = pytest.mark.slow
+
 WRITE = """
 import sys
 from pathlib import Path

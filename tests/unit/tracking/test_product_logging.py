@@ -22,6 +22,8 @@ from cadnet.tracking.product_logging import fetch_product, product_folder, save_
 from cadnet.tracking.registry import Registry
 from cadnet.tracking.store import resolve_store
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = """
 import json, sys
 # An editable installation would find the checkout.

@@ -15,6 +15,8 @@ from cadnet.images import write_png
 from cadnet.validation import rules
 from tests.validation_project import DATASET, OUT, Summary, enter, failed, judge, message, record, rewrite
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -20,6 +20,8 @@ from pipelines.stages import validate
 from pipelines.stages.validate import DataValidationError, accepted_profile, recover
 from tests.validation_project import DATASET, OUT, ROOT, enter, failed, judge, limits, message, rewrite
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -17,6 +17,8 @@ from cadnet.files import file_digest, read_json
 from cadnet.writing.dataset import write_dataset
 from cadnet.writing.units import Output, Plan, PreparationError, Unit, mask_pixels
 
+pytestmark = pytest.mark.slow
+
 SPLIT = ("train", "val", "test", "unlabelled")
 
 

@@ -41,11 +41,17 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
-fetch-data: setup ## list the public datasets, or get one (DATASET=pku_pcb ACCEPT=yes FILE=archive)
+# A downloaded archive has no git, which DVC must be told; and told otherwise once it has.
+.PHONY: scm
+scm: setup
+	@if git rev-parse --git-dir >/dev/null 2>&1; then ! grep -qs no_scm .dvc/config.local || dvc config --local --unset core.no_scm; \
+	else dvc config --local core.no_scm true; fi
+
+fetch-data: scm ## list the public datasets, or get one (DATASET=pku_pcb ACCEPT=yes FILE=archive)
 	test -d data/synlcd || dvc pull data/synlcd
 	cadnet fetch-data $(DATASET) $(if $(filter yes,$(ACCEPT)),--accept-licence) $(if $(FILE),--file "$(FILE)")
 
-repro: setup ## all that has changed: data, training, evaluation, report (PROFILE=name switches params first)
+repro: scm ## all that has changed: data, training, evaluation, report (PROFILE=name switches params first)
 	@$(if $(PROFILE),python -m pipelines.profile $(PROFILE),true)
 	test -d data/synlcd || dvc pull data/synlcd
 	python -m pipelines.flows.experiment

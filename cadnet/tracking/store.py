@@ -55,7 +55,7 @@ class Store:
 
     def __str__(self) -> str:
         """The address without its password."""
-        return re.sub(r"//[^/@]*@", "//***@", self.uri)
+        return _without_password(self.uri)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -113,6 +113,11 @@ def resolve_store(root: Path | str, uri: str | None = None) -> Store:
     )
 
 
+def _without_password(text: object) -> str:
+    """An address, or a message that holds one; up to the last @, because a password may hold one."""
+    return re.sub(r"://[^\s'\"]*@", "://***@", str(text))
+
+
 def is_off() -> bool:
     """Whether ``CADNET_TRACKING`` switches tracking off."""
     return os.environ.get("CADNET_TRACKING", "on").lower() in ("off", "0", "false", "no")
@@ -127,12 +132,20 @@ def connect(store: Store) -> MlflowClient:
     _prepare_mlflow()
     if store.uri.startswith("http"):
         _require_answer(store)
+    elif store.uri.startswith(_DATABASES):
+        _require_connection(store)
     if store.database is not None:
+        if not store.database.parent.is_dir():
+            raise TrackingError(
+                f"the folder {store.database.parent} of the tracking store does not exist; make it, or "
+                "correct MLFLOW_TRACKING_URI"
+            )
         with store.locked():
             _require_database(store.database)
     from mlflow.tracking import MlflowClient
 
-    client = call(MlflowClient, tracking_uri=store.uri)
+    # Named, because MLFLOW_REGISTRY_URI of a user's other work would lead to another registry.
+    client = call(MlflowClient, tracking_uri=store.uri, registry_uri=store.uri)
     call(client.search_experiments, max_results=1)
     return client
 
@@ -154,7 +167,7 @@ def call(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         except (MlflowException, OSError) as error:
             locked = "database is locked" in str(error) or "database table is locked" in str(error)
             if not locked or attempt == attempts - 1:
-                raise TrackingError(f"tracking store: {error}") from error
+                raise TrackingError(f"tracking store: {_without_password(error)}") from error
             # Random, so that writers which met once do not meet again.
             time.sleep(random.uniform(0.5, 1.0) * 0.2 * 2**attempt)
     raise AssertionError("unreachable")
@@ -184,9 +197,32 @@ def _require_answer(store: Store) -> None:
             session.get(f"{store.uri.rstrip('/')}/health", timeout=5)
         except requests.RequestException as error:
             raise TrackingError(
-                f"the MLflow server {store} does not answer ({error}); start it, correct "
+                f"the MLflow server {store} does not answer ({_without_password(error)}); start it, correct "
                 "MLFLOW_TRACKING_URI, or unset it to track into mlflow.db in the project's folder"
             ) from error
+
+
+def _require_connection(store: Store) -> None:
+    """Connect to a database once: MLflow would try for an hour, and print the address at each try."""
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        engine = create_engine(store.uri)
+        try:
+            engine.connect().close()
+        finally:
+            engine.dispose()
+    except ImportError as error:
+        package = {"psycopg2": "psycopg2-binary", "MySQLdb": "mysqlclient"}.get(error.name or "", error.name)
+        raise TrackingError(
+            f"tracking store {store}: its driver {error.name} is not installed; run: pip install {package}"
+        ) from error
+    except (SQLAlchemyError, ValueError) as error:
+        raise TrackingError(
+            f"the database {store} cannot be opened ({_without_password(error)}); start it or correct "
+            "MLFLOW_TRACKING_URI"
+        ) from error
 
 
 def _require_database(database: Path) -> None:

@@ -60,7 +60,7 @@ def run_flow(flow: FlowName, root: Path, log: Log = lambda line: show(line), gri
             # Only now: Prefect and its server take some 20 s, for nothing if nothing has changed.
             from pipelines.flows.deployed import run_as_flow
 
-            run_as_flow(flow, root.resolve(), plan.stages, grid)
+            run_as_flow(flow, root.resolve(), plan.stages, log, grid)
         return plan
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -21,7 +23,7 @@ os.environ.setdefault("PREFECT_HOME", str(Path.cwd() / ".prefect"))
 # Its own server takes 12 s to start on a free machine and longer than the default 20 s on a busy one.
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
 
-from httpx import HTTPError
+from httpx import HTTPError, InvalidURL
 from prefect import Flow, flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -31,6 +33,7 @@ from prefect.exceptions import CancelledRun, ObjectNotFound
 from prefect.futures import PrefectFuture
 from prefect.logging.loggers import flow_run_logger
 from prefect.runtime import flow_run
+from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE, temporary_settings
 from prefect.states import Cancelled, Completed, Crashed
 
 from cadnet.tracking.processes import ProcessMark
@@ -161,7 +164,7 @@ def _publish_results(root: Path) -> None:
         get_run_logger().warning(f"the results are not on this page: {type(error).__name__}: {error}")
 
 
-def run_as_flow(name: FlowName, root: Path, stages: dict[str, list[str]], grid: str = "") -> None:
+def run_as_flow(name: FlowName, root: Path, stages: dict[str, list[str]], log: Log, grid: str = "") -> None:
     """Run stages as a flow run of Prefect's, for a command that holds the flow lock.
 
     Raises:
@@ -175,7 +178,28 @@ def run_as_flow(name: FlowName, root: Path, stages: dict[str, list[str]], grid: 
         run_stages(root, stages)
 
     shown = run_name(name, root, grid, datetime.now(UTC))
-    flow(name=name, flow_run_name=shown)(body)(stages)
+    with _reachable_server(log):
+        flow(name=name, flow_run_name=shown)(body)(stages)
+
+
+@contextmanager
+def _reachable_server(log: Log) -> Iterator[None]:
+    """Use the server that ``PREFECT_API_URL`` names where it answers, otherwise one of this flow's own."""
+    own: dict[Any, Any] = {PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: True}
+    if (address := PREFECT_API_URL.value()) and not _answers():
+        named = re.sub(r"://[^/]*@", "://", address)
+        log(f"warning: PREFECT_API_URL {named} does not answer; this flow uses a server of its own")
+        own[PREFECT_API_URL] = None
+    with temporary_settings(own):
+        yield
+
+
+def _answers() -> bool:
+    try:
+        with get_client(sync_client=True) as client:
+            return client.api_healthcheck() is None
+    except InvalidURL:
+        return False
 
 
 def run_name(flow_name: str, root: Path, grid: str, start: datetime) -> str:

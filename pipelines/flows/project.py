@@ -159,11 +159,17 @@ def _opened(root: Path) -> Iterator[Repo]:
     # Imported here, because it takes a second that other errors need not wait for.
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
+    from dvc.scm import SCMError
 
     try:
         # A lock that the user's own command holds for a moment is waited for.
         with Repo(str(root.resolve()), _wait_for_lock=True) as repo:
             yield repo
+    except SCMError as error:
+        raise StageError(
+            f"{error}; for a copy without git, such as a downloaded archive, run `dvc config --local "
+            "core.no_scm true` (`make repro` does), or `git init` to keep versions"
+        ) from error
     except DvcException as error:
         raise StageError(f"DVC cannot read the project in {root.resolve()}: {error}") from error
 

@@ -58,7 +58,7 @@ def run_with(
     def run(stages: Stages, free: list[dict[str, str]]) -> None:
         monkeypatch.setattr(deployed, "run_command", stages)
         monkeypatch.setattr(deployed, "machine_slots", lambda root, environ: Slots(free, on_gpu=False))
-        deployed.run_as_flow("grid", tmp_path, NEEDS, "cross")
+        deployed.run_as_flow("grid", tmp_path, NEEDS, print, "cross")
 
     return run
 
@@ -128,6 +128,25 @@ def test_with_two_slots_a_failed_trial_does_not_stop_its_siblings_and_a_dead_run
     }
     assert name == "grid cross"
     assert any("## Decisions of the gate" in str(page) for page in pages)
+
+
+def test_a_server_that_answers_is_used_and_otherwise_one_of_the_flows_own(server: None) -> None:
+    from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE, temporary_settings
+
+    from pipelines.flows.deployed import _reachable_server
+
+    lines: list[str] = []
+    living = PREFECT_API_URL.value()
+    with _reachable_server(lines.append):
+        assert (PREFECT_API_URL.value(), lines) == (living, [])
+    for address in ("http://user:S3CRET@127.0.0.1:9/api", "http://127.0.0.1:port/api", "nonsense", None):
+        off = {PREFECT_API_URL: address, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: False}
+        lines.clear()
+        with temporary_settings(off), _reachable_server(lines.append):
+            assert PREFECT_API_URL.value() is None
+            assert PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value()
+        assert len(lines) == (1 if address else 0)
+        assert "S3CRET" not in "".join(lines)
 
 
 @pytest.fixture

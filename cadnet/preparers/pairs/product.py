@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from importlib.resources import files
@@ -42,6 +43,13 @@ def inside(value: str) -> str:
 def _listed_classes(data: dict[str, Any]) -> dict[str, Any]:
     """``classes: [scratch, dent]`` and ``scratch:`` with nothing after it are classes without particulars."""
     value = data.get("classes")
+    if isinstance(value, list | dict):
+        words = [json.dumps(name, default=str) for name in value if not isinstance(name, str)]
+        if words:
+            raise ValueError(
+                f"classes: YAML reads {', '.join(words)} where a name was meant (no, off are false, yes, on "
+                "true, digits numbers); write such names in quotes"
+            )
     if isinstance(value, list) and all(isinstance(name, str) for name in value):
         twice = sorted({name for name in value if value.count(name) > 1})
         if twice:

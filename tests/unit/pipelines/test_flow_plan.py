@@ -42,7 +42,7 @@ class Recorder:
         self.changed = changed
         monkeypatch.setattr(plan, "read_project", self.read)
         monkeypatch.setattr(plan, "run_command", lambda command, *_: self.calls.append(command[-1]))
-        flow = SimpleNamespace(run_as_flow=lambda name, root, stages, grid: self.calls.append(stages))
+        flow = SimpleNamespace(run_as_flow=lambda name, root, stages, log, grid: self.calls.append(stages))
         monkeypatch.setitem(sys.modules, "pipelines.flows.deployed", flow)
 
     def read(self, root: Path) -> Project:

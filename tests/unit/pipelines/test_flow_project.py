@@ -116,6 +116,10 @@ def test_a_project_of_dvc_is_read_from_any_folder(tmp_path: Path, monkeypatch: p
     (tmp_path / ".dvc").rename(tmp_path / "dvc")
     with pytest.raises(StageError, match="not inside of a DVC repository"):
         read_graph(tmp_path / "none")
+    (tmp_path / "dvc").rename(tmp_path / ".dvc")
+    (tmp_path / ".dvc/config").unlink()
+    with pytest.raises(StageError, match=r"is not a git repository; .*dvc config --local core\.no_scm true"):
+        read_graph(tmp_path)
 
 
 def test_dvc_forgets_locks_of_processes_that_are_no_commands_of_its(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pipelines.flows.serve import (
     SERVICE_MARK,
     ServiceError,
     end_flows,
+    main,
     note_flows,
     require_free,
     running,
@@ -83,6 +84,16 @@ def test_a_port_that_is_taken_is_named_with_another(tmp_path: Path) -> None:
         ):
             serve(tmp_path, port, lambda line: None)
     require_free(port)
+
+
+@pytest.mark.parametrize("port", ["99999", "0", "-1"])
+def test_what_is_no_port_is_named(
+    port: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["serve", f"--port={port}"])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert f"--port {port}: a port is a number from 1 to 65535" in capsys.readouterr().err
 
 
 def test_one_project_is_served_once(tmp_path: Path) -> None:

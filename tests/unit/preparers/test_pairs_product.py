@@ -52,6 +52,8 @@ class TestProduct:
             ("name: b\nclasses: []\n", "classes: Dictionary should have at least 1"),
             ("name: b\nclasses: [Scratch]\n", r"classes\.Scratch.*should match"),
             ("name: b\nclasses: [a, a]\n", r"classes: \['a'\] twice"),
+            ("name: b\nclasses: [no, on]\n", "YAML reads false, true where a name.*in quotes"),
+            ("name: b\nclasses: {1: , off: }\n", "YAML reads 1, false where a name.*in quotes"),
             ("name: b\nclasses: [background]\n", "background is no defect class"),
             ("name: b\nname: c\nclasses: [a]\n", "given twice: name"),
             ("name: b\nclasses: [a]\nimages: ../other\n", r"images: path '../other' leads out"),

@@ -8,9 +8,12 @@ import sqlite3
 import subprocess
 import sys
 import time
+from base64 import b64encode
 from collections.abc import Callable
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -63,12 +66,62 @@ def test_server_that_is_away_fails_soon(tmp_path: Path) -> None:
     assert time.monotonic() - begin < 20
 
 
-def test_no_message_holds_a_password(tmp_path: Path) -> None:
-    store = resolve_store(tmp_path, "postgresql://user:S3CRET@host/runs")
-    assert str(store) == "postgresql://***@host/runs"
-    with pytest.raises(TrackingError) as caught:
-        resolve_store(tmp_path, "ftp://user:S3CRET@host/runs")
-    assert "S3CRET" not in str(caught.value)
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("ftp://user:S3CRET@host/runs", "kind is not known"),
+        ("http://user:S3CRET@127.0.0.1:9", "does not answer"),
+        ("http://user:S3CRET@127.0.0.1:port", "does not answer"),
+        ("http://user:S3CRET@my server", "does not answer"),
+        ("postgresql://user:S3C@RET@127.0.0.1:9/runs", "driver psycopg2 is not installed.*psycopg2-binary"),
+        ("postgresql://user:S3CRET@127.0.0.1:port/runs", "cannot be opened"),
+    ],
+)
+def test_what_cannot_be_reached_is_named_without_its_password(tmp_path: Path, uri: str, said: str) -> None:
+    with pytest.raises(TrackingError, match=said) as caught:
+        open_tracker(tmp_path, uri)
+    assert "S3C" not in str(caught.value) and "RET@" not in str(caught.value)
+    assert "***@" in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_is_asked_with_the_users_name_and_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str | None] = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.headers["Authorization"])
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing is printed."""
+
+    with HTTPServer(("127.0.0.1", 0), Server) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        store_module._require_answer(
+            resolve_store(tmp_path, f"http://inspector:S3CRET@127.0.0.1:{server.server_port}")
+        )
+        server.shutdown()
+    assert asked == [f"Basic {b64encode(b'inspector:S3CRET').decode()}"]
+
+
+def test_a_folder_that_is_not_there_is_named_and_not_made(tmp_path: Path) -> None:
+    with pytest.raises(TrackingError, match=r"folder .*/mistyped of the tracking store does not exist"):
+        open_tracker(tmp_path, "sqlite:///mistyped/mlflow.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_registry_is_that_of_the_tracking_store(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", f"sqlite:///{tmp_path}/other.db")
+    connect(resolve_store(project)).create_registered_model("screen")
+    assert not (tmp_path / "other.db").exists()
+    with closing(sqlite3.connect(project / "mlflow.db")) as connection:
+        assert connection.execute("SELECT name FROM registered_models").fetchall() == [("screen",)]
 
 
 def test_file_that_is_no_database_is_named(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def fail(error: Exception | str, code: int = 1) -> NoReturn:
 @app.command()
 def synth(
     out: Annotated[Path, typer.Option(help="Folder of the dataset; made as a whole at the end.")],
-    subset: Annotated[str, typer.Option(help="line, abpt or mixed.")] = "mixed",
+    subset: Annotated[str, typer.Option(help="line, abpt, mixed, mura, pixel or all.")] = "mixed",
     size: Annotated[int, typer.Option(help="Screen side in pixels, 32 to 4096.")] = 512,
     per_pattern: Annotated[
         int, typer.Option(help="Defective and as many clean samples of each pattern.")

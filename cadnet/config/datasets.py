@@ -82,32 +82,78 @@ class LineParams(Params):
 
 
 class AbptParams(Params):
-    """Abnormal points (paper Table 1): clusters of edge points of a thresholded clean screen."""
+    """Abnormal points (paper Table 1): dots along clusters of edge points of a thresholded clean screen."""
 
     grey_threshold: GreyLevels = Range(low=50, high=200, step=10)
     clusters: Count = Range(low=8, high=24, step=1)
     """K of K-means over the edge points."""
-    defects: Count = Range(low=1, high=6, step=1)
+    defects: Count = Range(low=2, high=6, step=1)
     """Number of the clusters that become defects."""
-    points: Count = Range(low=1, high=12, step=1)
-    """Dots of one defect, taken from its cluster."""
-    diameter: PositiveFloat = 8.0
-    """Pixels of a dot at scale 1 on a 512 px screen."""
+    points: Count = Range(low=4, high=20, step=1)
+    """Dots of one defect, spread over its cluster; fewer where they would touch."""
+    diameter: PositiveFloat = 3.2
+    """Pixels of a dot at scale 1 on a 512 px screen, before the blur."""
     scale: Annotated[Range, within(0.01, 100)] = Range(low=0.5, high=2.0, step=0.25)
     opacity: Opacity = Range(low=0.1, high=1.0, step=0.1)
 
 
+class MuraParams(Params):
+    """Mura, which the paper names but does not have: large, faint blotches with soft outlines."""
+
+    blotches: Count = Range(low=1, high=3, step=1)
+    diameter: Annotated[Range, within(1, 1024)] = Range(low=60, high=240, step=20)
+    """Pixels on a 512 px screen."""
+    strength: GreyLevels = Range(low=6, high=16, step=2)
+    """Grey levels by which the middle is brighter or darker."""
+
+
+class PixelParams(Params):
+    """Single dead or stuck pixels, which the paper does not have: hard squares anywhere on the screen."""
+
+    count: Count = Range(low=1, high=10, step=1)
+    side: Annotated[Range, within(1, 64)] = Range(low=1, high=2, step=1)
+    """Pixels on a 512 px screen; at least one on any."""
+    opacity: Opacity = Range(low=0.5, high=1.0, step=0.1)
+
+
 class ScreenParams(Params):
-    """The screen's overall change sigma of Eq. 1 (paper Table 1)."""
+    """The screen's overall change sigma of Eq. 1 (paper Table 1 and Fig. 5 e, f), and the frame around it."""
 
     brightness: Annotated[Range, within(-255, 255)] = Range(low=1, high=6, step=1)
     contrast: Annotated[Range, within(0, 10)] = Range(low=0.5, high=1.5, step=0.1)
     iso_noise: Annotated[Range, within(0, 10)] = Range(low=0.1, high=1.0, step=0.1)
     rgb_deviation: GreyLevels = Range(low=3, high=33, step=3)
+    gamma: Annotated[Range, within(0.1, 10)] = Range(low=0.7, high=1.4, step=0.1)
+    """Exponent of the non-linear saturation; above 1 darkens."""
+    texture: Annotated[Range, within(0, 1)] = Range(low=0.04, high=0.2, step=0.04)
+    """Depth of the display's own grid in the picture: the fraction of the brightness that is missing between
+    its pixels."""
+    pitch: Annotated[Range, within(0.5, 64)] = Range(low=0.9, high=3.1, step=0.05)
+    """Distance of the display's pixels in pixels of the picture, at any size: a grid of sub-pixels above 2,
+    moire below."""
+    tilt: Annotated[Range, within(-45, 45)] = Range(low=-6, high=6, step=0.5)
+    """Degrees by which the grid is turned."""
     noise_sigma: PositiveFloat = 20.0
     """Standard deviation in grey levels of ISO noise at 100 %."""
     probability: Fraction = 0.5
-    """Chance of each of the four effects on one sample."""
+    """Chance of each of the six effects on one sample."""
+    bezel: Annotated[Range, within(0, 128)] = Range(low=0, high=0, step=1)
+    """Width of the black frame in pixels of a 512 px screen; a pattern has the same one on all its samples
+    and on its reference (paper: none)."""
+    corner: Annotated[Range, within(0, 256)] = Range(low=0, high=0, step=1)
+    """Radius of the display's rounded corners in pixels of a 512 px screen (paper: none)."""
+
+
+SUBSETS = {
+    "line": ("line",),
+    "abpt": ("abpt",),
+    "mixed": ("line", "abpt"),
+    "mura": ("mura",),
+    "pixel": ("pixel",),
+    "all": ("line", "abpt", "mura", "pixel"),
+}
+"""Kinds of defects of each subset of SynLCD; every defective sample has each of them. The paper has the first
+three."""
 
 
 class SynLCDParams(DatasetBase):
@@ -117,27 +163,38 @@ class SynLCDParams(DatasetBase):
     subset_title = "subset"
 
     preparer: Literal["synlcd"] = "synlcd"
-    subset: Literal["line", "abpt", "mixed"] = "mixed"
+    subset: Literal["line", "abpt", "mixed", "mura", "pixel", "all"] = "mixed"
     size: Annotated[int, Field(ge=32, le=4096)] = 512
     defective_per_pattern: Annotated[int, Field(ge=0)] = 300
     clean_per_pattern: Annotated[int, Field(ge=0)] = 300
     patterns: str = "data/synlcd/patterns"
     split_list: str = "splits/synlcd.csv"
     seed: Annotated[int, Field(ge=0)] = 0
+    masks: Literal["geometry", "visible"] = "geometry"
+    """Whether a defect is masked as a whole, also where a line crosses its own colour, as in the paper, or
+    only where it changed the screen by ``min_change``."""
     blur: PositiveFloat = 0.8
     """Gaussian blur of defect edges: standard deviation in pixels on a 512 px screen."""
     min_change: Annotated[int, Field(ge=1, le=64)] = 3
-    """Grey levels by which a pixel must differ from the clean screen to be a defect (before screen
+    """Grey levels by which a pixel must differ from the clean screen to be a visible defect (before screen
     effects)."""
     line: LineParams = LineParams()
     abpt: AbptParams = AbptParams()
+    mura: MuraParams = MuraParams()
+    pixel: PixelParams = PixelParams()
     screen: ScreenParams = ScreenParams()
+
+    @property
+    def defects(self) -> tuple[str, ...]:
+        """Kinds of defects of every defective sample."""
+        return SUBSETS[self.subset]
 
     @property
     def title(self) -> str:
         """With the subset."""
-        kind = {"line": "line defects", "abpt": "abnormal points", "mixed": "mixed defects"}[self.subset]
-        return f"SynLCD, {kind}"
+        kinds = {"line": "line defects", "abpt": "abnormal points", "mixed": "mixed defects"}
+        kinds |= {"mura": "Mura", "pixel": "single pixels", "all": "all kinds of defects"}
+        return f"SynLCD, {kinds[self.subset]}"
 
     @property
     def published(self) -> str | None:

@@ -20,7 +20,7 @@ GIVEN = "given"
 """Name of a reference that the caller handed over as pixels."""
 MAX_DIFFERENCE = 25.0
 """Grey levels from which on an image is of another product. Drawn screens with the strongest effects differ
-by up to 8 from their own pattern and by at least 39 from another one; a transistor lying askew by 14, an
+by up to 17 from their own pattern and by at least 34 from another one; a transistor lying askew by 14, an
 image of another kind of product by 36, a black one by 79."""
 _AMBIGUOUS = (1.5, 1.0)
 """A runner-up is hardly farther than the best within this factor and these grey levels."""

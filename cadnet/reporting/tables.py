@@ -23,7 +23,7 @@ MERGED = (
     "what it finds no other name."
 )
 """Stated with everything about cross-tests."""
-CLASS_TITLES = {"abpt": "abnormal points"}
+CLASS_TITLES = {"abpt": "abnormal points", "mura": "Mura", "pixel": "single pixels"}
 """Classes whose names are abbreviations, as people read them."""
 
 

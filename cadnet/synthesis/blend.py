@@ -62,6 +62,12 @@ class Canvas:
         return self.blur * self.scale
 
 
+def largest_change(image: np.ndarray, clean: np.ndarray) -> np.ndarray:
+    """Return the largest difference over the channels of two uint8 pictures (H, W, 3), uint8 (H, W)."""
+    red, green, blue = cv2.split(cv2.absdiff(image, clean))
+    return np.asarray(cv2.max(cv2.max(red, green), blue))
+
+
 def choose_color(
     covered: np.ndarray, opacity: float, min_change: int, rng: np.random.Generator
 ) -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-"""The two kinds of defects of SynLCD: lines across the screen, and clusters of abnormal points (ABPT)."""
+"""Defects of a screen: the paper's lines and clusters of abnormal points (ABPT), Mura and single pixels."""
 
 from __future__ import annotations
 
@@ -8,8 +8,16 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from cadnet.config import AbptParams, LineParams, Range
-from cadnet.synthesis.blend import TAIL, Canvas, choose_color, fuse_region, fuse_strip, line_profile
+from cadnet.config import AbptParams, LineParams, MuraParams, PixelParams, Range
+from cadnet.synthesis.blend import (
+    TAIL,
+    Canvas,
+    choose_color,
+    fuse_region,
+    fuse_strip,
+    largest_change,
+    line_profile,
+)
 
 COLOR_ROWS = 4
 """Stride in pixels along a line at which its colour is chosen."""
@@ -84,6 +92,12 @@ def _render_line(
 SAMPLED_POINTS = 1000
 """Edge points given to K-means; more would only cost time."""
 KMEANS_STEPS = 8
+RIM = 1.7
+"""Standard deviations of the blur by which a dot grows on each side, until ``TAIL`` of its peak."""
+GAP = 2.0
+"""Pixels of a 512 px screen that stay between two dots of one cluster."""
+LEAST_APART = 4.0
+"""Pixels between two dots on any screen: the smallest has three, since its rim is smoothed."""
 LEAST_STRETCH, MOST_STRETCH = 0.7, 1.3
 """Axes of a dot, which is an ellipse, as fractions of its diameter."""
 SUBPIXEL = 4
@@ -169,22 +183,33 @@ def render_abpt(
     """Render the abnormal points of one sample on ``canvas`` as class ``label`` and return them.
 
     ``edges``: (n, 2) x, y, n > 0. The edge points are clustered with a random K; some clusters become
-    defects, each a few neighbouring points of the cluster as dots of one random colour, scale and opacity.
+    defects, each with dots of one random colour, scale and opacity that are spread over its cluster and do
+    not touch. A dot that changes nothing is no defect.
     """
     if len(edges) > SAMPLED_POINTS:
         edges = edges[rng.integers(len(edges), size=SAMPLED_POINTS)]
     cluster = kmeans(edges, int(pick(params.clusters, rng)), rng)
     defects = []
     for chosen in rng.permutation(np.unique(cluster))[: int(pick(params.defects, rng))]:
-        members = edges[cluster == chosen]
-        seed = members[int(rng.integers(len(members)))]
-        near = np.argsort(((members - seed) ** 2).sum(axis=1), kind="stable")
-        points = members[near[: int(pick(params.points, rng))]]
         diameter = params.diameter * pick(params.scale, rng) * canvas.scale
         opacity = pick(params.opacity, rng)
+        apart = MOST_STRETCH * diameter + 2 * RIM * canvas.sigma + GAP * canvas.scale
+        points = _scatter(
+            edges[cluster == chosen], int(pick(params.points, rng)), max(apart, LEAST_APART), rng
+        )
         color = _render_points(canvas, label, points, diameter, opacity, rng)
         defects.append(AbptDefect(points, diameter, opacity, color))
     return defects
+
+
+def _scatter(points: np.ndarray, count: int, apart: float, rng: np.random.Generator) -> np.ndarray:
+    """Sample up to ``count`` of ``points`` (n, 2) that are at least ``apart`` from each other."""
+    left = points[rng.permutation(len(points))]
+    chosen: list[np.ndarray] = []
+    while len(left) and len(chosen) < count:
+        chosen.append(left[0])
+        left = left[((left - left[0]) ** 2).sum(axis=1) >= apart**2]
+    return np.stack(chosen)
 
 
 def _render_points(
@@ -203,9 +228,15 @@ def _render_points(
     inside = alpha >= TAIL
     # Beyond the screen's edge the outermost pixels repeat.
     rows, columns = np.clip(np.arange(top, bottom), 0, size - 1), np.clip(np.arange(left, right), 0, size - 1)
-    piece = canvas.image[rows[:, None], columns]
+    piece = canvas.image[rows].take(columns, axis=1)
     color = choose_color(piece[alpha >= 0.5], opacity, canvas.min_change, rng)
+    before = piece.copy()
     piece[inside] = fuse_region(piece, alpha, inside, opacity, color)
+    count, dots = cv2.connectedComponents(inside.view(np.uint8), connectivity=8)
+    shows = np.zeros(count, bool)
+    shows[dots[largest_change(piece, before) >= canvas.min_change]] = True
+    inside &= shows[dots]
+    piece[~inside] = before[~inside]
     seen = np.s_[max(top, 0) : min(bottom, size), max(left, 0) : min(right, size)]
     cut = np.s_[max(-top, 0) : min(bottom, size) - top, max(-left, 0) : min(right, size) - left]
     canvas.image[seen] = piece[cut]
@@ -243,3 +274,77 @@ def _dots(
     alpha[[0, -1]] = 0
     alpha[:, [0, -1]] = 0
     return alpha
+
+
+@dataclass(frozen=True)
+class MuraDefect:
+    """A rendered blotch: its middle (x, y), diameter in pixels and change in grey levels."""
+
+    middle: tuple[int, int]
+    diameter: float
+    change: float
+
+
+def render_mura(canvas: Canvas, label: int, params: MuraParams, rng: np.random.Generator) -> list[MuraDefect]:
+    """Render the blotches of one sample on ``canvas`` as class ``label`` and return them.
+
+    A blotch is an ellipse with an uneven outline, brighter or darker by ``change`` in its middle and by
+    nothing at the outline. Where all of them together change less than ``canvas.min_change`` is no label.
+    """
+    size = canvas.size
+    blotches, added = [], np.zeros((size, size), np.int16)
+    for _ in range(int(pick(params.blotches, rng))):
+        diameter = pick(params.diameter, rng) * canvas.scale
+        change = pick(params.strength, rng) * (1 if rng.random() < 0.5 else -1)
+        middle = (int(rng.integers(size)), int(rng.integers(size)))
+        reach = int(np.ceil(MOST_STRETCH * 1.2 * diameter / 2)) + 1
+        rows = np.arange(max(0, middle[1] - reach), min(size, middle[1] + reach + 1))
+        columns = np.arange(max(0, middle[0] - reach), min(size, middle[0] + reach + 1))
+        x, y = np.meshgrid(columns - middle[0], rows - middle[1])
+        turn, *phases = rng.uniform(0, 2 * np.pi, size=3)
+        wide, tall = rng.uniform(LEAST_STRETCH, MOST_STRETCH, size=2) * diameter / 2
+        along, across = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
+        angle = np.arctan2(across, along)
+        outline = 1 + 0.12 * np.sin(2 * angle + phases[0]) + 0.08 * np.sin(3 * angle + phases[1])
+        radius = np.minimum(np.hypot(along / wide, across / tall) / outline, 1)
+        profile = np.cos(np.pi / 2 * radius) ** 2
+        place = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        # Brighter than white and darker than black do not show.
+        if canvas.image[place][profile >= 0.5].mean() * np.sign(change) > 127.5 * np.sign(change):
+            change = -change
+        added[place] += np.rint(change * profile).astype(np.int16)
+        blotches.append(MuraDefect(middle, diameter, change))
+    canvas.image[:] = np.clip(canvas.image + added[..., None], 0, 255)
+    canvas.labels[np.abs(added) >= canvas.min_change] = label
+    return blotches
+
+
+@dataclass(frozen=True)
+class PixelDefect:
+    """A rendered square: its upper left corner (x, y), and ``side`` in pixels."""
+
+    corner: tuple[int, int]
+    side: int
+    opacity: float
+    color: tuple[int, int, int]
+
+
+def render_pixels(
+    canvas: Canvas, label: int, params: PixelParams, rng: np.random.Generator
+) -> list[PixelDefect]:
+    """Render single dead or stuck pixels on ``canvas`` as class ``label`` and return them."""
+    defects = []
+    for _ in range(int(pick(params.count, rng))):
+        side = min(max(1, round(pick(params.side, rng) * canvas.scale)), canvas.size)
+        opacity = pick(params.opacity, rng)
+        left, top = (int(v) for v in rng.integers(canvas.size - side + 1, size=2))
+        square = np.s_[top : top + side, left : left + side]
+        before = canvas.image[square].copy()
+        color = choose_color(before.reshape(-1, 3), opacity, canvas.min_change, rng)
+        canvas.image[square] = np.rint(before + opacity * (np.asarray(color) - before.astype(np.float32)))
+        if largest_change(canvas.image[square], before).max() < canvas.min_change:
+            canvas.image[square] = before
+            continue
+        canvas.labels[square] = label
+        defects.append(PixelDefect((left, top), side, opacity, color))
+    return defects

@@ -1,7 +1,9 @@
 """The ten clean display patterns (paper Fig. 4): rendered once, kept as files, loaded by the generator.
 
-``python -m cadnet.synthesis.patterns --out data/synlcd/patterns`` renders them again. The photographs in them
-are public-domain or CC0 ones that ship inside scikit-image, needed only for that.
+``python -m cadnet.synthesis.patterns --out data/synlcd/patterns`` renders them again. Each shows another
+human face: two on photographs in the public domain, eight drawn by formula before photographs that are CC0 or
+in the public domain. The photographs ship inside scikit-image and matplotlib; docs/datasets/synlcd.md lists
+their licences.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import numpy as np
 from cadnet.files import write_bytes
 from cadnet.images import ImageError, encode_png, read_image
 from cadnet.synthesis import zones
+from cadnet.synthesis.portraits import Portrait, draw_portrait
 
 Zone = Callable[[int, int], np.ndarray]
 """(height, width) -> uint8 RGB array."""
@@ -29,12 +32,14 @@ class PictureError(RuntimeError):
 
 @dataclass(frozen=True)
 class Picture:
-    """A crop of a photograph: ``box`` is left, top, side as fractions of width, height and width."""
+    """A crop of a photograph: ``box`` is left, top, side as fractions of width, height and width.
+
+    With a ``portrait``, that face is drawn before it; else the photograph shows a face itself.
+    """
 
     source: str
     box: tuple[float, float, float]
-    mirror: bool = False
-    tint: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    portrait: Portrait | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,10 @@ PATTERNS = (
         _text(("Panel B / 1920 x 1080", "RGB stripe 60 Hz", "jumps over the lazy dog"), (W, Y, C), K, 2),
         zones.chart_spectrum,
         partial(zones.grey_horizontal, steps=16),
-        Picture("coffee", (0.16, 0.0, 0.62)),
+        Picture(
+            "coffee", (0.16, 0.0, 0.62),
+            Portrait((224, 172, 140), (62, 38, 22), (90, 120, 150), (40, 60, 110), 1, -0.6, hair_length=0.9),
+        ),
         0.52, 0.6, (0.2, 0.45),
     ),
     Pattern(
@@ -86,7 +94,13 @@ PATTERNS = (
         _text(("abcdefg HIJKLMN", "3.1415926535897", "Gamma 2.2 - D65", "mm | cm | inch"), (G,), K, 4),
         partial(zones.chart_triangle, paper=K),
         partial(zones.grey_opposed, bands=2),
-        Picture("rocket", (0.22, 0.0, 0.62)),
+        Picture(
+            "rocket", (0.22, 0.0, 0.62),
+            Portrait(
+                (122, 78, 54), (18, 14, 14), (60, 36, 20), (190, 60, 50), 2, 0.6,
+                hair_length=0.1, width=1.05, jaw=0.9, beard=0.8,
+            ),
+        ),
         0.48, 0.55, (0.28, 0.52),
     ),
     Pattern(
@@ -94,7 +108,13 @@ PATTERNS = (
         _text(("DISPLAY CHECK", "pixel / sub-pixel", "WQXGA 2560*1600"), (R, B, K), L, 3),
         partial(zones.chart_ramps),
         zones.grey_vertical,
-        Picture("astronaut", (0.0, 0.0, 1.0), mirror=True, tint=(0.85, 0.95, 1.15)),
+        Picture(
+            "brick", (0.0, 0.0, 1.0),
+            Portrait(
+                (240, 198, 170), (196, 150, 84), (70, 130, 110), (230, 226, 214), 3, -0.4,
+                hair_length=0.7, width=0.95, jaw=1.1,
+            ),
+        ),
         0.5, 0.65, (0.22, 0.42),
     ),
     Pattern(
@@ -106,7 +126,13 @@ PATTERNS = (
         ),
         partial(zones.chart_patches, rows=3, columns=8, paper=D),
         partial(zones.grey_opposed, bands=4, steps=12),
-        Picture("retina", (0.0, 0.0, 1.0)),
+        Picture(
+            "retina", (0.0, 0.0, 1.0),
+            Portrait(
+                (196, 140, 104), (30, 22, 20), (52, 32, 22), (60, 90, 60), 4, 0.5,
+                hair_length=0.2, glasses=True,
+            ),
+        ),
         0.55, 0.5, (0.24, 0.46),
     ),
     Pattern(
@@ -117,7 +143,13 @@ PATTERNS = (
         ),
         partial(zones.chart_wheel, paper=L),
         zones.grey_radial,
-        Picture("hubble_deep_field", (0.2, 0.05, 0.35)),
+        Picture(
+            "hubble_deep_field", (0.2, 0.05, 0.35),
+            Portrait(
+                (232, 184, 156), (150, 62, 30), (96, 140, 90), (80, 40, 90), 5, -0.7,
+                hair_length=1.0, width=0.93, jaw=1.15,
+            ),
+        ),
         0.46, 0.58, (0.26, 0.55),
     ),
     Pattern(
@@ -125,7 +157,13 @@ PATTERNS = (
         _text(("NO. 07  PASS / FAIL", "EFGHIJ klmnop 789", "contrast 1000:1"), (W, R), D, 1),
         partial(zones.chart_patches, rows=4, columns=6, paper=K),
         partial(zones.grey_vertical, steps=10),
-        Picture("coins", (0.0, 0.0, 0.5), tint=(1.15, 1.0, 0.75)),
+        Picture(
+            "gravel", (0.0, 0.0, 1.0),
+            Portrait(
+                (92, 58, 42), (14, 12, 12), (44, 28, 18), (220, 180, 60), 6, 0.4,
+                hair_length=0.5, width=0.97, jaw=1.05,
+            ),
+        ),
         0.5, 0.55, (0.25, 0.48),
     ),
     Pattern(
@@ -135,7 +173,7 @@ PATTERNS = (
         ),
         partial(zones.chart_ramps, colors=(R, G, B, W)),
         partial(zones.grey_opposed, bands=3),
-        Picture("camera", (0.28, 0.06, 0.36), tint=(1.05, 1.0, 0.92)),
+        Picture("grace_hopper", (0.17, 0.0, 0.68)),
         0.5, 0.48, (0.24, 0.46),
     ),
     Pattern(
@@ -143,7 +181,13 @@ PATTERNS = (
         _text(("MURA / LINE / POINT", "Pack my box with", "five dozen jugs", "13579 @ #9"), (C, W, M), K, 3),
         partial(zones.chart_spectrum, paper=W),
         partial(zones.grey_horizontal, steps=9),
-        Picture("chelsea", (0.12, 0.0, 0.665)),
+        Picture(
+            "grass", (0.0, 0.0, 1.0),
+            Portrait(
+                (218, 176, 150), (170, 168, 164), (90, 120, 160), (70, 76, 84), 7, -0.5,
+                hair_length=0.05, width=1.05, jaw=0.85, beard=0.7, glasses=True,
+            ),
+        ),
         0.54, 0.56, (0.26, 0.5),
     ),
     Pattern(
@@ -154,15 +198,25 @@ PATTERNS = (
         ),
         partial(zones.chart_triangle, paper=W),
         partial(zones.grey_vertical),
-        Picture("chelsea", (0.3, 0.16, 0.36), mirror=True, tint=(0.9, 0.97, 1.12)),
+        Picture(
+            "camera", (0.0, 0.0, 1.0),
+            Portrait(
+                (206, 158, 122), (24, 18, 18), (48, 30, 20), (160, 40, 60), 8, 0.6,
+                hair_length=0.8, width=0.96,
+            ),
+        ),
         0.5, 0.6, (0.22, 0.44),
     ),
 )  # fmt: skip
-"""The ten patterns. No photograph is in two of the splits 01-06, 07, 08-10: the test pictures are
-unseen."""
+"""The ten patterns. No photograph and no face is in two of them: the test pictures are unseen."""
 
 
-def _photograph(picture: Picture, height: int, width: int) -> np.ndarray:
+def _photograph(source: str) -> np.ndarray:
+    """A photograph that an installed package holds, uint8 RGB."""
+    if source == "grace_hopper":
+        import matplotlib
+
+        return read_image(Path(matplotlib.get_data_path()) / "sample_data" / f"{source}.jpg")
     try:
         from skimage import data
     except ImportError as error:
@@ -170,29 +224,31 @@ def _photograph(picture: Picture, height: int, width: int) -> np.ndarray:
             "rendering the clean patterns needs the photographs of scikit-image; "
             "install them with `pip install 'cadnet[patterns]'`"
         ) from error
-    image = np.asarray(getattr(data, picture.source)())
-    if image.ndim == 2:
-        image = np.repeat(image[..., None], 3, axis=-1)
+    image = np.asarray(getattr(data, source)())
+    return image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=-1)
+
+
+def _draw_picture(picture: Picture, height: int, width: int) -> np.ndarray:
+    image = _photograph(picture.source)
     tall, wide = image.shape[:2]
     left, top, side = round(picture.box[0] * wide), round(picture.box[1] * tall), round(picture.box[2] * wide)
     # The crop keeps the zone's shape, so that faces are not stretched.
     crop_width = min(side, wide - left, int((tall - top) * width / height))
     crop = image[top : top + round(crop_width * height / width), left : left + crop_width]
-    crop = crop[:, ::-1] if picture.mirror else crop
     shrinks = crop.shape[1] > width
     out = cv2.resize(
         np.ascontiguousarray(crop),
         (width, height),
         interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC,
     )
-    return np.clip(np.rint(out * np.asarray(picture.tint)), 0, 255).astype(np.uint8)
+    return draw_portrait(out, picture.portrait) if picture.portrait else out
 
 
 def render_pattern(pattern: Pattern, size: int = 512) -> np.ndarray:
     """Render one pattern as uint8 RGB (size, size, 3).
 
     Raises:
-        PictureError: scikit-image, which holds the photographs, is not installed.
+        PictureError: scikit-image, which holds most photographs, is not installed.
     """
     middle, left = round(pattern.middle * size), round(pattern.left * size)
     upper, lower = (round(border * size) for border in pattern.right)
@@ -201,7 +257,7 @@ def render_pattern(pattern: Pattern, size: int = 512) -> np.ndarray:
     out[left:, :middle] = pattern.grey(size - left, middle)
     out[:upper, middle:] = pattern.text(upper, size - middle)
     out[upper:lower, middle:] = pattern.chart(lower - upper, size - middle)
-    out[lower:, middle:] = _photograph(pattern.picture, size - lower, size - middle)
+    out[lower:, middle:] = _draw_picture(pattern.picture, size - lower, size - middle)
     return out
 
 
@@ -217,7 +273,7 @@ def save_patterns(folder: Path | str, size: int = 512) -> list[Path]:
     """Render the ten patterns into ``folder`` as ``01.png`` ... ``10.png`` and return their paths.
 
     Raises:
-        PictureError: scikit-image, which holds the photographs, is not installed.
+        PictureError: scikit-image, which holds most photographs, is not installed.
         OSError: the folder cannot be written.
     """
     paths = []

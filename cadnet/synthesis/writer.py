@@ -13,7 +13,7 @@ import cadnet.images
 import cadnet.synthesis
 from cadnet.config import SynLCDParams
 from cadnet.files import file_digest
-from cadnet.synthesis.generator import CLASSES, PALETTE, SynLCDGenerator, sample_name
+from cadnet.synthesis.generator import PALETTE, SynLCDGenerator, classes_of, sample_name
 from cadnet.synthesis.patterns import load_patterns
 from cadnet.writing.dataset import write_dataset
 from cadnet.writing.splits import read_splits
@@ -48,7 +48,7 @@ class SampleRenderer:
             ValueError: no defect is visible on a pattern.
         """
         if unit.payload is None:
-            output.image("references", unit.unit_id, self._patterns[unit.unit_id])
+            output.image("references", unit.unit_id, self._generator.reference(unit.unit_id))
             return
         key: SampleKey = unit.payload
         sample = self._generator.sample(*key)
@@ -63,7 +63,7 @@ class SampleRenderer:
             has_defect=key.defective,
             width=self._params.size,
             height=self._params.size,
-            **mask_pixels(sample.mask, CLASSES),
+            **mask_pixels(sample.mask, classes_of(self._params)),
         )
 
 
@@ -90,11 +90,12 @@ def plan_synlcd(params: SynLCDParams) -> Plan:
     samples = tuple(_samples(params, list(splits)))
     if not samples:
         raise PreparationError("defective_per_pattern and clean_per_pattern are both 0; raise one of them")
+    classes = classes_of(params)
     return Plan(
         preparer="synlcd",
         name=f"synlcd-{params.subset}",
-        classes=CLASSES,
-        palette=PALETTE,
+        classes=classes,
+        palette=PALETTE[: len(classes)],
         units=(*(Unit(name) for name in splits), *samples),
         renderer=SampleRenderer(params, patterns, splits),
         description={

@@ -11,6 +11,7 @@ from cadnet.config.datasets import PREPARERS
 
 SYNLCD = SynLCDParams(subset="mixed", patterns="clean")
 LINE = SynLCDParams(subset="line")
+MURA = SynLCDParams(subset="mura")
 PKU = PkuPcbParams(preparer="pku_pcb")
 MVTEC = MvtecAdParams(preparer="mvtec_ad")
 BOARD = PairsParams(preparer="pairs", raw="data/board")
@@ -21,6 +22,7 @@ BOARD = PairsParams(preparer="pairs", raw="data/board")
     [
         (SYNLCD, "SynLCD, mixed defects", "table3_synlcd", "mixed", ("display pattern", "subset")),
         (LINE, "SynLCD, line defects", None, "line", ("display pattern", "subset")),
+        (MURA, "SynLCD, Mura", None, "mura", ("display pattern", "subset")),
         (PKU, "PKU-Market-PCB", "table4_pcb", "", ("photograph", "board")),
         (MVTEC, "MVTec AD", "table5_mvtec", "", ("photograph", "category")),
         (BOARD, "", None, "", ("group", "product group")),

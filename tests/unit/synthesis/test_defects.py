@@ -1,16 +1,26 @@
-"""Lines and abnormal points: where they are, how they look, and how often each value occurs."""
+"""Defects: where they are, how they look, and how often each value occurs."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 import pytest
 
-from cadnet.config import AbptParams, LineParams, Range
+from cadnet.config import AbptParams, LineParams, MuraParams, PixelParams, Range
 from cadnet.synthesis.blend import TAIL, Canvas, line_profile
-from cadnet.synthesis.defects import EdgePoints, LineDefect, edge_points, kmeans, render_abpt, render_lines
+from cadnet.synthesis.defects import (
+    EdgePoints,
+    LineDefect,
+    edge_points,
+    kmeans,
+    render_abpt,
+    render_lines,
+    render_mura,
+    render_pixels,
+)
 
 
 def blank(size: int, grey: int = 100, blur: float = 0.8) -> Canvas:
@@ -144,7 +154,11 @@ def test_points_lie_on_edges_and_marks_near_them(screens: dict[str, np.ndarray])
         distance = cv2.distanceTransform(away, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
         reach = 0.65 * max(max(defect.diameter for defect in defects), 1.0) + 3 * canvas.sigma + 1
         assert distance[canvas.labels == 2].max() <= reach
-        assert (canvas.image[canvas.labels == 0] == screen[canvas.labels == 0]).all()
+        change = np.abs(canvas.image.astype(int) - screen).max(axis=-1)
+        assert change[canvas.labels == 0].max() == 0
+        count, dots = cv2.connectedComponents((canvas.labels == 2).view(np.uint8))
+        shown = set(dots[change >= 3].tolist())
+        assert set(range(1, count)) <= shown, "a dot that changes nothing is no defect"
 
 
 def test_statistics_follow_the_parameters(screens: dict[str, np.ndarray]) -> None:
@@ -156,12 +170,36 @@ def test_statistics_follow_the_parameters(screens: dict[str, np.ndarray]) -> Non
         drawn = render_abpt(canvas, 2, points, params, rng)
         counts.append(len(drawn))
         defects += drawn
-    assert set(counts) == set(range(1, 7))
+    assert set(counts) == set(range(2, 7))
     assert {round(defect.opacity, 6) for defect in defects} == {round(0.1 * i, 6) for i in range(1, 11)}
-    scales = {round(defect.diameter / (8 * 96 / 512), 6) for defect in defects}
+    scales = {round(defect.diameter / (params.diameter * 96 / 512), 6) for defect in defects}
     assert scales == {0.5 + 0.25 * i for i in range(7)}
     assert len({defect.color for defect in defects}) == 5
-    assert {len(defect.points) for defect in defects} == set(range(1, 13))
+    assert {len(defect.points) for defect in defects} <= set(range(1, 21))
+
+
+@pytest.mark.parametrize(("size", "diameter"), [(512, (6, 8)), (256, (3, 6)), (128, (2, 5))])
+def test_abnormal_points_are_dozens_of_small_separate_dots(
+    render_screen: Callable[[int, int], np.ndarray], size: int, diameter: tuple[float, float]
+) -> None:
+    screen, params = render_screen(size, 0), AbptParams()
+    edges = EdgePoints({"x": screen}, params)
+    counts, diameters, spreads = [], [], []
+    for seed in range(24):
+        rng = np.random.default_rng(seed)
+        canvas = Canvas(screen.copy(), np.zeros((size, size), np.uint8), 0.8, 3)
+        for defect in render_abpt(canvas, 2, edges.sample("x", rng), params, rng):
+            gaps = np.linalg.norm(defect.points[:, None] - defect.points, axis=-1)
+            apart = gaps[~np.eye(len(gaps), dtype=bool)]
+            assert len(apart) == 0 or apart.min() >= max(4, 1.3 * defect.diameter + 2 * size / 512)
+            spreads.append(gaps.max() * 512 / size)
+        count, _, stats, _ = cv2.connectedComponentsWithStats(canvas.labels)
+        counts.append(count - 1)
+        diameters += np.sqrt(4 * stats[1:, cv2.CC_STAT_AREA] / np.pi).tolist()
+    # The paper's published sample: 25 components of 7 pixels, over whole clusters.
+    assert 24 <= np.median(counts) <= 60 or (size < 512 and np.median(counts) >= 10)
+    assert diameter[0] <= np.median(diameters) <= diameter[1]
+    assert np.median(spreads) > 60
 
 
 def test_one_dot_has_its_size_place_and_opacity() -> None:
@@ -183,3 +221,39 @@ def test_dots_at_the_frame_are_cut_off(point: tuple[int, int]) -> None:
     render_abpt(canvas, 2, np.array([point], np.int32), AbptParams(), np.random.default_rng(0))
     assert canvas.labels[point[1], point[0]] == 2
     assert (canvas.image[canvas.labels == 0] == 100).all()
+
+
+@pytest.mark.parametrize("grey", [0, 100, 255])
+def test_mura_is_a_smooth_blotch_that_shows_on_any_grey(grey: int) -> None:
+    one = Range(low=1, high=1, step=1)
+    params = MuraParams(blotches=one, diameter=Range(low=100, high=100, step=1))
+    for seed in range(20):
+        canvas = blank(512, grey)
+        (blotch,) = render_mura(canvas, 3, params, np.random.default_rng(seed))
+        change = canvas.image.astype(int)[..., 0] - grey
+        assert (np.abs(change) >= 3)[canvas.labels == 3].all() and (np.abs(change) < 3)[
+            canvas.labels == 0
+        ].all()
+        x, y = blotch.middle
+        assert change[y, x] == blotch.change and 6 <= abs(blotch.change) <= 16
+        assert max(np.abs(np.diff(change, axis=axis)).max() for axis in (0, 1)) <= 2, "no outline"
+        if min(x, y) > 90 and max(x, y) < 422:
+            across = np.sqrt(4 * (canvas.labels == 3).sum() / np.pi)
+            assert 30 < across < 130
+
+
+def test_pixels_are_hard_squares_of_a_visible_colour(screens: dict[str, np.ndarray]) -> None:
+    counts, sides = Counter[int](), Counter[int]()
+    for seed in range(60):
+        screen = cv2.resize(screens["01"], (512, 512), interpolation=cv2.INTER_NEAREST)
+        canvas = Canvas(screen.copy(), np.zeros((512, 512), np.uint8), 0.8, 3)
+        defects = render_pixels(canvas, 4, PixelParams(), np.random.default_rng(seed))
+        counts[len(defects)] += 1
+        sides.update(defect.side for defect in defects)
+        change = np.abs(canvas.image.astype(int) - screen).max(axis=-1)
+        assert ((change > 0) <= (canvas.labels == 4)).all() and change.max() >= 3
+        assert (canvas.labels == 4).sum() <= sum(defect.side**2 for defect in defects)
+    assert set(counts) == set(range(1, 11)) and set(sides) == {1, 2}
+    small = blank(128)
+    (defect, *_) = render_pixels(small, 4, PixelParams(), np.random.default_rng(0))
+    assert defect.side == 1

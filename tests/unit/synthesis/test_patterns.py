@@ -11,7 +11,15 @@ import pytest
 
 from cadnet.images import write_png
 from cadnet.synthesis import zones
-from cadnet.synthesis.patterns import PATTERN_NAMES, PatternError, load_patterns, main, save_patterns
+from cadnet.synthesis.patterns import (
+    PATTERN_NAMES,
+    PATTERNS,
+    PatternError,
+    load_patterns,
+    main,
+    save_patterns,
+)
+from cadnet.synthesis.portraits import draw_portrait
 
 R, G, B, K, W = (255, 0, 0), (0, 255, 0), (0, 0, 255), (0, 0, 0), (255, 255, 255)
 
@@ -94,12 +102,31 @@ def test_patterns_are_the_same_bytes_again(drawn: Path, tmp_path: Path) -> None:
         assert path.read_bytes() == (drawn / path.name).read_bytes()
 
 
-def test_no_photograph_is_shared_between_splits() -> None:
-    from cadnet.synthesis.patterns import PATTERNS
+def test_no_photograph_and_no_face_is_in_two_patterns() -> None:
+    sources = {design.picture.source for design in PATTERNS}
+    portraits = {design.picture.portrait for design in PATTERNS}
+    assert len(sources) == 10 and sources - {"astronaut", "grace_hopper"} == {
+        design.picture.source for design in PATTERNS if design.picture.portrait
+    }
+    assert len(portraits - {None}) == 8
 
-    sources = [design.picture.source for design in PATTERNS]
-    train, val, test = set(sources[:6]), set(sources[6:7]), set(sources[7:])
-    assert not (train & val or train & test or val & test)
+
+def test_a_portrait_has_skin_in_the_middle_hair_above_and_its_backdrop_at_the_corners() -> None:
+    backdrop = np.full((200, 180, 3), (0, 90, 255), np.uint8)
+    portraits = [design.picture.portrait for design in PATTERNS if design.picture.portrait]
+    drawn = [draw_portrait(backdrop, portrait) for portrait in portraits]
+    for portrait, picture in zip(portraits, drawn, strict=True):
+        assert (picture[:20, :12] == (0, 90, 255)).all() and (picture[:20, -12:] == (0, 90, 255)).all()
+        for rows, color in ((slice(90, 110), portrait.skin), (slice(14, 30), portrait.hair)):
+            found = picture[rows, 75:105].reshape(-1, 3).astype(float).mean(axis=0)
+            wanted = np.asarray(color, float)
+            # The light decides how bright it is, not its hue.
+            assert np.dot(found, wanted) / np.linalg.norm(found) / np.linalg.norm(wanted) > 0.97
+        clothes = picture[-6:, 60:120].reshape(-1, 3).astype(float).mean(axis=0)
+        assert np.abs(clothes - np.asarray(portrait.clothes)).max() < 60
+    for i, one in enumerate(drawn):
+        assert all(np.abs(one.astype(int) - other).mean() > 8 for other in drawn[i + 1 :])
+    assert (draw_portrait(backdrop, portraits[0]) == drawn[0]).all()
 
 
 def test_loading_resizes(drawn: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cadnet.config import SynLCDParams
+from cadnet.config import Range, ScreenParams, SynLCDParams
 from cadnet.files import file_digest, read_json
 from cadnet.images import read_image, read_mask, write_png
 from cadnet.synthesis import writer
@@ -90,7 +90,22 @@ def test_a_dataset_follows_the_data_contract(material: SynLCDParams, tmp_path: P
     )
     assert info["counts"] == {"samples": 21, "defective": 12, "train": 7, "val": 7, "test": 7}
     assert info["sources"]["01"] == file_digest(Path(material.patterns) / "01.png")
+    assert info["params"]["masks"] == "geometry", "a dataset says which masks it has"
     assert str(tmp_path) not in (out / "dataset.json").read_text()
+
+
+def test_further_kinds_and_frames_reach_the_dataset(material: SynLCDParams, tmp_path: Path) -> None:
+    screen = ScreenParams(bezel=Range(low=30, high=30, step=1))
+    params = material.model_copy(update={"subset": "all", "masks": "visible", "screen": screen})
+    out = write_synlcd(params, tmp_path / "out")
+    info = read_json(out / "dataset.json")
+    assert info["classes"] == ["line", "abpt", "mura", "pixel"] and len(info["palette"]) == 4
+    assert info["params"]["masks"] == "visible"
+    for row in rows(out):
+        counts = [int(row[f"n_{name}"]) for name in info["classes"]]
+        assert min(counts) > 0 if row["has_defect"] == "True" else not any(counts)
+    reference = read_image(out / "references" / "01.png")
+    assert (reference[:5] == (16, 16, 18)).all() and reference[10:-10, 10:-10].max() > 200
 
 
 def test_bytes_do_not_depend_on_the_number_of_workers(

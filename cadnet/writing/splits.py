@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from cadnet.config import SplitParams
 from cadnet.types import SPLITS
+from cadnet.writing.tables import read_rows
 from cadnet.writing.units import PreparationError
 
 
@@ -23,12 +23,13 @@ def read_splits(path: Path | str, column: str, allowed: Sequence[str] = SPLITS) 
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"split list {path} does not exist; restore it with `git checkout {path}`")
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))
+    rows = read_rows(path)
     if not rows or rows[0] != [column, "split"]:
         raise PreparationError(f"split list {path} must start with the line {column},split")
     splits: dict[str, str] = {}
     for number, row in enumerate(rows[1:], start=2):
+        if not any(row):
+            continue
         if len(row) != 2 or row[1] not in allowed or row[0] in splits:
             raise PreparationError(
                 f"split list {path}, line {number}: {','.join(row)!r}; give every {column} once, with one of "

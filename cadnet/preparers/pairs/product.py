@@ -42,6 +42,9 @@ def inside(value: str) -> str:
 def _listed_classes(data: dict[str, Any]) -> dict[str, Any]:
     """``classes: [scratch, dent]`` and ``scratch:`` with nothing after it are classes without particulars."""
     value = data.get("classes")
+    words = [name for name in value if not isinstance(name, str)] if isinstance(value, list | dict) else []
+    if words:
+        raise ValueError(f"classes: {', '.join(_read_as(word) for word in words)}; write the names in quotes")
     if isinstance(value, list) and all(isinstance(name, str) for name in value):
         twice = sorted({name for name in value if value.count(name) > 1})
         if twice:
@@ -50,6 +53,13 @@ def _listed_classes(data: dict[str, Any]) -> dict[str, Any]:
     if isinstance(value, dict):
         value = {name: {} if info is None else info for name, info in value.items()}
     return {**data, "classes": value} if "classes" in data else data
+
+
+def _read_as(word: object) -> str:
+    """What YAML made of a name without quotes."""
+    if isinstance(word, bool):
+        return "yes, on or true is read as true" if word else "no, off or false is read as false"
+    return f"{word!r} is read as {'nothing' if word is None else type(word).__name__} and not as a word"
 
 
 def _group_pattern(value: str) -> str:
@@ -79,13 +89,16 @@ class ClassInfo(Params):
 class LabelSource(Params):
     """The labels of a product."""
 
-    format: Literal["masks", "coco", "voc", "labelme"] = "masks"
+    format: Literal["masks", "coco", "voc", "labelme", "yolo"] = "masks"
     path: Inside = "masks"
     """Folder, or for coco the json file."""
     suffix: str = ""
     """The text between a photograph's name and .png in its mask's name, for example "_mask"."""
     white: Literal["defect", "ignore"] | None = None
     """Meaning of the value 255 in masks; null decides where it is clear and refuses where it is not."""
+    map: Inside | None = None
+    """File that says what colours or numbers of masks, or class numbers of YOLO files, mean; null takes a
+    known one beside the labels or one folder above, if there is one."""
     skip: tuple[str, ...] = ()
     """Names in annotation files that are no defects."""
     ignore: tuple[str, ...] = ()

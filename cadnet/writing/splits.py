@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cadnet.config import SplitParams
+from cadnet.files import read_rows
 from cadnet.types import SPLITS
-from cadnet.writing.tables import read_rows
 from cadnet.writing.units import PreparationError
 
 
@@ -18,12 +18,15 @@ def read_splits(path: Path | str, column: str, allowed: Sequence[str] = SPLITS) 
 
     Raises:
         FileNotFoundError: no such file.
-        PreparationError: other columns, an item twice or an unknown split.
+        PreparationError: no table, other columns, an item twice or an unknown split.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"split list {path} does not exist; restore it with `git checkout {path}`")
-    rows = read_rows(path)
+    try:
+        rows = [[cell.strip() for cell in row] for row in read_rows(path)]
+    except ValueError as error:
+        raise PreparationError(f"split list {path}: {error}") from error
     if not rows or rows[0] != [column, "split"]:
         raise PreparationError(f"split list {path} must start with the line {column},split")
     splits: dict[str, str] = {}

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, NoReturn, TypeGuard
 
 from cadnet.preparers.pairs.outlines import (
@@ -22,6 +22,7 @@ from cadnet.preparers.pairs.pictures import ProductFolder, mismatch
 from cadnet.preparers.pairs.product import label_key
 from cadnet.preparers.pairs.shapes import Outline, Shape, check_outline, paint, with_holes
 from cadnet.preparers.voc import read_voc_file
+from cadnet.types import IGNORE_INDEX
 from cadnet.writing.units import shown
 
 MAX_JSON_BYTES = 128 * 2**20
@@ -48,7 +49,7 @@ class AnnotationReader:
     """
 
     def __init__(self, folder: ProductFolder, names: Mapping[int, str]) -> None:
-        self._sizes, self._add = folder.sizes, folder.problems.add
+        self._root, self._sizes, self._add = folder.root, folder.sizes, folder.problems.add
         self._problems, self._finder = folder.problems, folder.finder
         self._values = folder.product.label_values()
         self._classes = list(folder.product.classes)
@@ -178,6 +179,8 @@ class AnnotationReader:
                 "of this photograph), or remove it"
             )
         for shape in painted.hidden:
+            if shape.value == IGNORE_INDEX:
+                continue
             self._add(
                 f"{shape.where}: later objects of other classes cover it wholly in {source}; put it behind "
                 "them, or remove it"
@@ -226,6 +229,7 @@ class AnnotationReader:
     def _coco_sources(self, path: Path, images: list[dict[str, Any]]) -> dict[str | None, str | None]:
         """Image id -> source of its photograph, None when there is none (which is a problem)."""
         sources: dict[str | None, str | None] = {}
+        folder = PurePosixPath(path.relative_to(self._root).as_posix()).parent
         seen: set[str] = set()
         again: dict[Path, list[str]] = {}
         for item in images:
@@ -234,7 +238,8 @@ class AnnotationReader:
             if not isinstance(name, str) or key is None or key in sources:
                 self._add(f"{where}: it needs its own id and a file_name; export it again")
                 continue
-            source = sources[key] = self._finder.find(name, where, self._problems)
+            beside = self._finder.source((folder / name).as_posix())
+            source = sources[key] = beside or self._finder.find(name, where, self._problems)
             if source is None:
                 continue
             if source in seen:

@@ -95,6 +95,10 @@ def _read(folder: ProductFolder) -> Labels:
         return labels
     pictures = {item.source for item in (*folder.pictures, *folder.clean)}
     present = [item for item in present if item.source not in pictures and item.path != map_path]
+    for item in present:
+        if not _is_text(item.source):
+            problems.add(f"the name of {item.source!r} is no UTF-8; rename it")
+    present = [item for item in present if _is_text(item.source)]
     files = [item for item in present if item.path.suffix.lower() in _SUFFIXES[source.format]]
     if not files and folder.pictures:
         problems.add(
@@ -108,9 +112,15 @@ def _read(folder: ProductFolder) -> Labels:
         labels = labels._replace(of=_scan(folder, rules, _mask_files(folder, source, files)), rules=rules)
     else:
         labels = labels._replace(of=_drawn(folder, source, files, names, notes))
-    _foreign(folder, source, [item for item in present if item not in files], labels.of, notes)
+    others = [item for item in present if item.path.suffix.lower() not in _SUFFIXES[source.format]]
+    _foreign(folder, source, others, labels.of, notes)
     read = [item.path for item in files] + ([map_path] if map_path else [])
     return labels._replace(files=read, notes=notes)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file's name could be decoded; bytes of other encodings are half of a surrogate pair."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _foreign(
@@ -239,13 +249,14 @@ def _drawn(
     notes: list[str],
 ) -> dict[str, Label]:
     """The labels of annotation files."""
-    if source.format == "yolo" and names is None:
+    numbers = {key[0]: name for key, name in (names or {}).items() if len(key) == 1}
+    if source.format == "yolo" and not numbers:
         folder.problems.add(
             f"the class numbers in {source.path!r} have no names; put classes.txt (a name per line) or "
             "data.yaml beside the labels, or say where it is (`map` under labels in product.yaml)"
         )
         return {}
-    reader = AnnotationReader(folder, {key[0]: name for key, name in (names or {}).items()})
+    reader = AnnotationReader(folder, numbers)
     drawn: dict[str, list[Shape]] = {}
     owned: dict[str, Path] = {}
     for file in files:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -123,8 +124,10 @@ def read_values(path: Path) -> tuple[np.ndarray, Colors]:
     """
     if read_header(path).mode == "P":
         values, colors = _with_palette(path)
-        grey = all(color == (number,) * 3 for number, color in colors.items())
-        return values, {} if grey else colors
+        often = Counter(colors.values())
+        told = {number: color for number, color in colors.items() if often[color] == 1 and len(color) == 3}
+        grey = all(color == (number,) * 3 for number, color in told.items())
+        return values, {} if grey else told
     values = _decoded(path)
     if values.ndim != 2:
         raise ImageError(

@@ -81,6 +81,10 @@ class PictureFinder:
             problems.add(f"{where}: {error}")
         return None
 
+    def source(self, path: str) -> str | None:
+        """Return ``path``, in the product's folder, where a photograph is there, else None."""
+        return composed(path) if composed(path) in self._paths[0] else None
+
     def owners(self, name: str) -> list[str]:
         """Return the sources of the photographs that a label file may belong to.
 

@@ -10,13 +10,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from cadnet.config import PairsParams
+from cadnet.files import read_rows
 from cadnet.images import SUFFIXES, ImageError, read_header
 from cadnet.images.files import is_safe, slug
 from cadnet.preparers.pairs.names import Picture, PictureFinder, composed
 from cadnet.preparers.pairs.product import Product
 from cadnet.types import SPLITS, UNLABELLED
-from cadnet.writing.tables import read_rows
-from cadnet.writing.units import PreparationError, Problems
+from cadnet.writing.units import Problems
 
 SIDECARS = (".json", ".xml", ".md", ".csv", ".txt", ".yaml", ".db", ".ini")
 """Suffixes of files that may be beside photographs."""
@@ -186,10 +186,10 @@ def read_table(root: Path, product: Product, finder: PictureFinder, problems: Pr
         return Table({}, frozenset(), None)
     try:
         rows = read_rows(path)
-    except PreparationError as error:
+    except ValueError as error:
         problems.add(str(error))
         return Table({}, frozenset(), path)
-    columns = rows[0] if rows else []
+    columns = [name.strip() for name in rows[0]] if rows else []
     if "image" not in columns or not set(columns) <= set(COLUMNS) or len(set(columns)) < len(columns):
         problems.add(
             f"{path} has the columns {columns}; it needs image and may have {', '.join(COLUMNS[1:])}, each "
@@ -198,7 +198,7 @@ def read_table(root: Path, product: Product, finder: PictureFinder, problems: Pr
         return Table({}, frozenset(), path)
     entries: dict[str, Entry] = {}
     for number, row in enumerate(rows[1:], start=2):
-        cells = [composed(cell) for cell in row]
+        cells = [composed(cell.strip()) for cell in row]
         if not any(cells):
             continue
         where = f"{path}, line {number}"

@@ -142,7 +142,7 @@ def _describe(found: Material, params: PairsParams) -> dict[str, Any]:
         "labels": {
             source: [list(found.folder.product.classes)[value - 1] for value in sorted(label.values)]
             for source, label in sorted(found.labels.of.items())
-            if label.values and source in found.splits.of
+            if label.values and source in found.splits.of and found.splits.of[source].split != UNLABELLED
         },
         "splits": {source: assigned.split for source, assigned in sorted(found.splits.of.items())},
         "sources": source_digests(set(files), found.folder.root),

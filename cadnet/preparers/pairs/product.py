@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from importlib.resources import files
@@ -42,9 +43,13 @@ def inside(value: str) -> str:
 def _listed_classes(data: dict[str, Any]) -> dict[str, Any]:
     """``classes: [scratch, dent]`` and ``scratch:`` with nothing after it are classes without particulars."""
     value = data.get("classes")
-    words = [name for name in value if not isinstance(name, str)] if isinstance(value, list | dict) else []
-    if words:
-        raise ValueError(f"classes: {', '.join(_read_as(word) for word in words)}; write the names in quotes")
+    if isinstance(value, list | dict):
+        words = [json.dumps(name, default=str) for name in value if not isinstance(name, str)]
+        if words:
+            raise ValueError(
+                f"classes: YAML reads {', '.join(words)} where a name was meant (no, off and n are false; "
+                "yes, on and y are true; digits are numbers); write such names in quotes"
+            )
     if isinstance(value, list) and all(isinstance(name, str) for name in value):
         twice = sorted({name for name in value if value.count(name) > 1})
         if twice:
@@ -53,13 +58,6 @@ def _listed_classes(data: dict[str, Any]) -> dict[str, Any]:
     if isinstance(value, dict):
         value = {name: {} if info is None else info for name, info in value.items()}
     return {**data, "classes": value} if "classes" in data else data
-
-
-def _read_as(word: object) -> str:
-    """What YAML made of a name without quotes."""
-    if isinstance(word, bool):
-        return "yes, on or true is read as true" if word else "no, off or false is read as false"
-    return f"{word!r} is read as {'nothing' if word is None else type(word).__name__} and not as a word"
 
 
 def _group_pattern(value: str) -> str:

@@ -152,8 +152,8 @@ class PairRenderer:
     ) -> None:
         size, labelled = self._params.size, photo.split != UNLABELLED
         tiles = self._grid(image)
-        regions = Regions(mask)
-        cuts = {suffix: regions.cut(x, y, size) for suffix, x, y in tiles} if labelled else {}
+        parts = Regions(mask).cut([(x, y) for _, x, y in tiles], size) if labelled else []
+        cuts = {suffix: part for (suffix, _, _), part in zip(tiles, parts, strict=labelled)}
         kept = self._kept(photo, cuts, output) if labelled else {suffix for suffix, _, _ in tiles}
         for suffix, x, y in tiles:
             if suffix not in kept:

@@ -127,7 +127,13 @@ def _piece(kind: str, part: tuple[float, ...], width: int, height: int) -> tuple
         edges = [math.floor(x - radius), math.floor(y - radius), math.ceil(x + radius), math.ceil(y + radius)]
     else:
         xs, ys = part[0::2], part[1::2]
-        edges = [math.floor(min(xs)), math.floor(min(ys)), math.ceil(max(xs)), math.ceil(max(ys))]
+        # A pixel more, because drawing rounds at the borders of what it draws on.
+        edges = [
+            math.floor(min(xs)) - 1,
+            math.floor(min(ys)) - 1,
+            math.ceil(max(xs)) + 1,
+            math.ceil(max(ys)) + 1,
+        ]
     left, right = (min(max(0, edge), width) for edge in edges[0::2])
     top, bottom = (min(max(0, edge), height) for edge in edges[1::2])
     size = (max(0, bottom - top), max(0, right - left))

@@ -101,8 +101,7 @@ class TestCoco:
         api = COCO(str(made.json("coco.json", value)))
         read = masks(made, tmp_path / "out")
         for number, mask in enumerate(read):
-            # The reference rounds at the borders of what it draws on.
-            assert (mask != api.annToMask(api.anns[number + 1])).sum() <= 4
+            assert np.array_equal(mask, api.annToMask(api.anns[number + 1]))
 
     def test_boxes_turned_by_cvat(self, tmp_path: Path) -> None:
         made = product(tmp_path / "board", "coco")
@@ -140,7 +139,7 @@ class TestCoco:
         made = product(tmp_path / "board", "coco")
         path = made.json("labels/a.json", coco([item]))
         text = refused(made)
-        assert f"{path}, annotation 0" in text and message in text and "1 problem " in text
+        assert f"{path}, annotation 0" in text and message in text
 
     def test_an_object_under_one_of_another_class_is_named(self, tmp_path: Path) -> None:
         made = product(tmp_path / "board", "coco")
@@ -167,11 +166,9 @@ class TestCoco:
 
 
 def assert_like(mask: np.ndarray, corners: np.ndarray) -> None:
-    """``mask`` shows the polygon, but for pixels at its edge."""
-    wide = cv2.fillPoly(EMPTY.copy(), [np.round(corners).astype(np.int32)], 1)
-    inner = cv2.erode(wide, np.ones((3, 3), np.uint8))
-    assert not (mask[inner > 0] != 1).any() and not mask[cv2.dilate(wide, np.ones((3, 3))) == 0].any()
-    assert abs(int(mask.sum()) - 160) <= 8
+    """``mask`` shows the polygon as pycocotools fills it, which depends a little on where it begins."""
+    runs = coco_mask.frPyObjects([corners.ravel().tolist()], *mask.shape)
+    assert (mask != coco_mask.decode(runs)[:, :, 0]).sum() <= 2 and abs(int(mask.sum()) - 160) <= 8
 
 
 class TestLabelMe:
@@ -365,7 +362,8 @@ class TestFiles:
         files = ("p0.png", "p1.png", "p2.png", "day2/0.png", "day1/0.png", "other/images/day1/1.png")
         made.json("labels/a.json", coco([], files))
         text = refused(made)
-        assert "image 3: there is no photograph 'day2/0.png'" in text and "1 problem " in text
+        assert "image 3: there is no photograph 'day2/0.png'" in text and "image 4" not in text
+        assert "image 5" not in text
 
     def test_a_bare_name_is_first_the_photograph_beside_its_file(self, tmp_path: Path) -> None:
         made = product(tmp_path / "board", "coco", "images")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import cycle, pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -143,7 +143,11 @@ def _piece(kind: str, part: tuple[float, ...], width: int, height: int) -> tuple
         down, across = np.ogrid[: size[0], : size[1]]
         apart = (across + 0.5 + left - part[0]) ** 2 + (down + 0.5 + top - part[1]) ** 2
         return left, top, apart <= part[2] ** 2
-    moved = [value - (left, top)[index % 2] for index, value in enumerate(part)]
+    # Rounded to fifths as pycocotools does, because after the shift halves of them could round otherwise.
+    moved = [
+        math.floor(5 * value + 0.5) / 5 - shift if shift else value
+        for value, shift in zip(part, cycle((left, top)), strict=False)
+    ]
     runs = coco_mask.frPyObjects([moved], *size)
     return left, top, coco_mask.decode(runs)[:, :, 0].astype(bool)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -12,6 +13,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+MAX_TABLE_BYTES = 64 * 2**20
 
 
 def _fsync_directory(path: Path) -> None:
@@ -76,6 +79,27 @@ def read_json(path: Path | str) -> Any:
         return json.loads(path.read_text("utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not readable JSON ({error}); delete it and make it again") from error
+
+
+def read_rows(path: Path) -> list[list[str]]:
+    """Read a csv table, with commas or, as spreadsheets of many countries write it, semicolons.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: too large, not UTF-8, or no csv table; the message names it.
+    """
+    if path.stat().st_size > MAX_TABLE_BYTES:
+        raise ValueError(f"{path} is larger than {MAX_TABLE_BYTES // 2**20} MiB; it is no table")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8; save it as 'CSV UTF-8'") from error
+    first = text.partition("\n")[0]
+    delimiter = ";" if ";" in first and "," not in first else ","
+    try:
+        return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    except csv.Error as error:
+        raise ValueError(f"{path} is no csv table: {error}") from error
 
 
 @contextmanager

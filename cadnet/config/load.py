@@ -134,4 +134,7 @@ def _explain(item: Any) -> str:
     if kind in ("float_type", "int_type") and isinstance(value, str) and value[:1] in "+-.0123456789":
         # YAML 1.1 takes 1e-3 for text.
         message += "; write it without quotes, and 1e-3 as 0.001"
+    if kind == "string_type" and isinstance(value, bool):
+        # YAML 1.1 takes no, off, on and yes for truth values.
+        message += "; write no, off, on and yes in quotes"
     return f"{prefix}{message} (got {value!r})"

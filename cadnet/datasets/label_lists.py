@@ -71,7 +71,7 @@ def read_label_list(path: Path | str) -> LabelList:
         )
     uses: dict[str, str] = {}
     header: list[str] | None = None
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_text("utf-8-sig").splitlines(), start=1):
         if line.startswith("#"):
             continue
         row = next(csv.reader([line]), [])

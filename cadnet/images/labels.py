@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -50,13 +51,20 @@ class Regions:
             total += count - 1
         self._areas = np.bincount(self._number.ravel(), minlength=total + 1)
 
-    def cut(self, x: int, y: int, size: int) -> np.ndarray:
-        """Return the labels of the square of ``size`` pixels at (x, y), slivers of regions as 255."""
-        window = (slice(y, y + size), slice(x, x + size))
-        numbers = self._number[window]
-        shown = np.bincount(numbers.ravel(), minlength=len(self._areas))
-        slivers = (shown > 0) & (shown < LEAST_SHOWN * self._areas)
-        slivers[0] = False
-        labels = self._mask[window].copy()
-        labels[slivers[numbers]] = IGNORE_INDEX
-        return labels
+    def cut(self, places: Sequence[tuple[int, int]], size: int) -> list[np.ndarray]:
+        """Return the labels of the squares of ``size`` pixels at ``places`` (x, y), slivers as 255.
+
+        A region of which no square shows ``LEAST_SHOWN`` counts as large as what the best one shows.
+        """
+        windows = [(slice(y, y + size), slice(x, x + size)) for x, y in places]
+        parts = (self._number[window].ravel() for window in windows)
+        shown = np.array([np.bincount(part, minlength=len(self._areas)) for part in parts])
+        best = shown.max(axis=0)
+        slivers = shown < LEAST_SHOWN * np.where(best < LEAST_SHOWN * self._areas, best, self._areas)
+        slivers[:, 0] = False
+        cuts = []
+        for window, sliver in zip(windows, slivers, strict=True):
+            labels = self._mask[window].copy()
+            labels[sliver[self._number[window]]] = IGNORE_INDEX
+            cuts.append(labels)
+        return cuts

@@ -74,7 +74,8 @@ class DatasetTable:
 
     ``problems``: (file, what is wrong with it) of tables that cannot be used; ``manifest``: the raw text of
     manifest.csv, all columns str; ``params``: digestible parameters of the preparer, None when not recorded;
-    ``checksums``: path -> SHA-256 as recorded, empty without checksums.csv.
+    ``checksums``: path -> SHA-256 as recorded, empty without checksums.csv; ``labels``: source of a
+    photograph -> classes that its label names, empty where the preparer does not record them.
     """
 
     root: Path
@@ -84,6 +85,7 @@ class DatasetTable:
     palette: tuple[tuple[int, int, int], ...] = ()
     params: Any = None
     checksums: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def wanted(self) -> list[str]:
@@ -133,11 +135,14 @@ def read_table(root: Path | str) -> DatasetTable:
     try:
         info = read_json(root / "dataset.json")
         classes, palette = _classes(info)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        labels = {str(source): tuple(named) for source, named in info.get("labels", {}).items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         text = f"{type(error).__name__}: {error}" if isinstance(error, KeyError | TypeError) else str(error)
         problems.append(("dataset.json", f"cannot be used: {text}; prepare the dataset again"))
         return DatasetTable(root, tuple(problems), manifest)
-    return DatasetTable(root, tuple(problems), manifest, classes, palette, info.get("params"), checksums)
+    return DatasetTable(
+        root, tuple(problems), manifest, classes, palette, info.get("params"), checksums, labels
+    )
 
 
 def _classes(info: Any) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]:

@@ -76,9 +76,18 @@ def judge(
 
 
 def warnings(facts: DatasetFacts, params: ValidateParams) -> list[Row]:
-    """Return what is no reason to fail but to be known: rare classes, samples that are not aligned."""
+    """Return what is no reason to fail but to be known.
+
+    Rare classes, samples that are not aligned, photographs that lost one of several classes.
+    """
     failed = facts.samples[facts.samples["unaligned"].notna()]
+    fewer = [(source, left) for source, left in _left(facts).items() if left]
     return [
+        *(
+            Row(source, "", f"its label names {', '.join(gone)} too, of which no pixel is left")
+            for source, left in fewer
+            if (gone := [name for name in facts.table.labels[source] if name not in left])
+        ),
         *(
             Row(str(row["subject"]), "", f"images {row['images']}, wished {row['wished']}")
             for row in _class_frame(facts, params).to_dict("records")
@@ -123,11 +132,16 @@ def _suites(facts: DatasetFacts, params: ValidateParams) -> list[Suite]:
         _at_least("class_share_least", "No class has too few pixels", "share", "least_if_present"),
         _at_least("class_share_largest", "No class has too many pixels", "largest", "share"),
     ]
+    labels = [
+        _null("labels_kept", "No photograph lost its label", "lost"),
+        _at_least("label_classes", "Classes named in labels have pixels", "pixels", "least_pixels"),
+    ]
     aligned = _at_least("alignment", "Few enough alignments failed", "allowed", "failed")
     return [
         ("samples", _sample_frame(facts), list(_sample_rules(facts))),
         ("splits", _split_frame(facts, params), [sizes]),
         ("classes", _class_frame(facts, params), classes),
+        ("labels", _label_frame(facts), labels),
         ("alignment", _alignment_frame(facts, params), [aligned]),
     ]
 
@@ -257,6 +271,30 @@ def _class_frame(facts: DatasetFacts, params: ValidateParams) -> pd.DataFrame:
                     "least_if_present": least if share else 0.0,
                 }
             )
+    return _numbered(rows)
+
+
+def _left(facts: DatasetFacts) -> dict[str, set[str]]:
+    """Source of each photograph whose label names classes -> those of them that its samples' masks show."""
+    left: dict[str, set[str]] = {source: set() for source in facts.table.labels}
+    if "source" in facts.samples:
+        for name in facts.table.classes:
+            shown = facts.samples.loc[facts.samples[f"found_{name}"] > 0, "source"]
+            for source in left.keys() & set(shown):
+                left[source].add(name)
+    return left
+
+
+def _label_frame(facts: DatasetFacts) -> pd.DataFrame:
+    """Photographs and classes that labels name, beside what is left of them; empty where none is recorded."""
+    labels, left = facts.table.labels, _left(facts)
+    rows: list[dict[str, Any]] = [
+        {"subject": source, "lost": None if left[source] else f"no pixel of {', '.join(named)} is left"}
+        for source, named in labels.items()
+    ]
+    for name in dict.fromkeys(name for named in labels.values() for name in named):
+        pixels = facts.samples[f"found_{name}"].sum() if name in facts.table.classes else 0.0
+        rows.append({"subject": name, "lost": None, "pixels": float(pixels), "least_pixels": 1.0})
     return _numbered(rows)
 
 

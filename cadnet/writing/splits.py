@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cadnet.config import SplitParams
+from cadnet.files import read_rows
 from cadnet.types import SPLITS
 from cadnet.writing.units import PreparationError
 
@@ -18,17 +18,21 @@ def read_splits(path: Path | str, column: str, allowed: Sequence[str] = SPLITS) 
 
     Raises:
         FileNotFoundError: no such file.
-        PreparationError: other columns, an item twice or an unknown split.
+        PreparationError: no table, other columns, an item twice or an unknown split.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"split list {path} does not exist; restore it with `git checkout {path}`")
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))
+    try:
+        rows = [[cell.strip() for cell in row] for row in read_rows(path)]
+    except ValueError as error:
+        raise PreparationError(f"split list {path}: {error}") from error
     if not rows or rows[0] != [column, "split"]:
         raise PreparationError(f"split list {path} must start with the line {column},split")
     splits: dict[str, str] = {}
     for number, row in enumerate(rows[1:], start=2):
+        if not any(row):
+            continue
         if len(row) != 2 or row[1] not in allowed or row[0] in splits:
             raise PreparationError(
                 f"split list {path}, line {number}: {','.join(row)!r}; give every {column} once, with one of "

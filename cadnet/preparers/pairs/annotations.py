@@ -1,36 +1,61 @@
-"""Annotation files: COCO json of many photographs, LabelMe json and Pascal VOC xml of one photograph each."""
+"""Annotation files: COCO json of many photographs; LabelMe json, Pascal VOC xml, YOLO txt of one each."""
 
 from __future__ import annotations
 
 import json
-import math
+import re
 from collections import Counter
-from pathlib import Path
-from typing import Any, NoReturn, TypeGuard
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple, NoReturn, TypeGuard
 
-from cadnet.preparers.pairs.pictures import PictureFinder, ProductFolder, mismatch
+from cadnet.preparers.pairs.outlines import (
+    coco_outline,
+    in_fractions,
+    in_pixels,
+    labelme_outline,
+    voc_outline,
+    yolo_outline,
+)
+from cadnet.preparers.pairs.pictures import ProductFolder, mismatch
 from cadnet.preparers.pairs.product import label_key
-from cadnet.preparers.pairs.shapes import Shape, check_shape, run_lengths
+from cadnet.preparers.pairs.shapes import Outline, Shape, check_outline, paint, with_holes
 from cadnet.preparers.voc import read_voc_file
+from cadnet.types import IGNORE_INDEX
 from cadnet.writing.units import shown
 
 MAX_JSON_BYTES = 128 * 2**20
+MAX_TEXT_BYTES = 2**24
 _COCO_LISTS = ("images", "annotations", "categories")
+Drawn = Mapping[str, list[Shape]]
+"""Source of a photograph -> its objects in file order."""
+
+
+class Entry(NamedTuple):
+    """An object of a file: ``where`` it is, and its outline on a photograph of some width and height."""
+
+    source: str
+    where: str
+    label: str
+    outline: Callable[[int, int], Outline]
 
 
 class AnnotationReader:
     """Reads the annotation files of a product folder, to whose problems it adds all that is wrong with them.
 
-    Objects of photographs whose header cannot be read are left out.
+    Objects of photographs whose header cannot be read are left out. ``names``: labels by their number in
+    YOLO files.
     """
 
-    def __init__(self, folder: ProductFolder) -> None:
-        self._sizes, self._add = folder.sizes, folder.problems.add
-        self._problems = folder.problems
-        self._finder = PictureFinder(folder.pictures)
+    def __init__(self, folder: ProductFolder, names: Mapping[int, str]) -> None:
+        self._root, self._sizes, self._add = folder.root, folder.sizes, folder.problems.add
+        self._problems, self._finder = folder.problems, folder.finder
         self._values = folder.product.label_values()
         self._classes = list(folder.product.classes)
+        self._names = names
         self._unknown: Counter[str] = Counter()
+        self._listed: dict[str, Path] = {}
 
     def report_unknown(self) -> None:
         """Add one problem that names all labels met so far that are not known."""
@@ -42,8 +67,11 @@ class AnnotationReader:
                 "under labels"
             )
 
-    def coco(self, path: Path) -> dict[str, list[Shape]]:
-        """Return source of a photograph -> its objects in file order, of photographs that have any."""
+    def coco(self, path: Path) -> Drawn:
+        """Return the objects of a COCO file, of photographs that have any.
+
+        A photograph that an earlier file lists is a problem: two exports are not merged unasked.
+        """
         try:
             data = read_annotation_json(path)
         except (ValueError, OSError) as error:
@@ -54,28 +82,30 @@ class AnnotationReader:
                 f"{path} is no COCO file: it lacks the lists {', '.join(_COCO_LISTS)}; export it as COCO"
             )
             return {}
-        labels = {
-            item.get("id"): str(item.get("name")) for item in data["categories"] if _is_id(item.get("id"))
-        }
+        labels: dict[str, str] = {}
+        for item in data["categories"]:
+            key, name = _id(item.get("id")), str(item.get("name"))
+            if key is not None and labels.setdefault(key, name) != name:
+                self._add(f"{path}: category {key} is {labels[key]!r} and {name!r}; export it again")
         sources = self._coco_sources(path, data["images"])
-        found: dict[str, list[Shape]] = {}
+        entries = []
         for item in data["annotations"]:
             where = f"{path}, annotation {item.get('id')!r:.40}"
-            image, category = item.get("image_id"), item.get("category_id")
-            if not _is_id(image) or image not in sources or not _is_id(category) or category not in labels:
-                self._add(f"{where}: its image or category is not in the file; export it again")
+            image, category = _id(item.get("image_id")), _id(item.get("category_id"))
+            if image not in sources or category not in labels:
+                lost = [
+                    f"{key} {item.get(key)!r:.40}"
+                    for key, found in (("image_id", image in sources), ("category_id", category in labels))
+                    if not found
+                ]
+                self._add(f"{where}: no entry of the file has its {' and '.join(lost)}; add it, or remove it")
                 continue
-            source, value = sources[image], self._value(labels[category])
-            if source is None or value is None or source not in self._sizes:
-                continue
-            objects = found.setdefault(source, [])
-            try:
-                objects.append(self._checked(_coco_shape(item, value, labels[category]), source))
-            except ValueError as error:
-                self._add(f"{where}: {error}; correct the object or remove it")
-        return found
+            source = sources[image]
+            if source is not None:
+                entries.append(Entry(source, where, labels[category], partial(coco_outline, item)))
+        return self._shapes(entries)
 
-    def labelme(self, path: Path, source: str) -> list[Shape]:
+    def labelme(self, path: Path, source: str) -> Drawn:
         """Return the objects of a LabelMe file; a file without shapes says that there is no defect.
 
         The picture that it names or holds is ignored: the file belongs to the photograph of its own name.
@@ -84,82 +114,157 @@ class AnnotationReader:
             data = read_annotation_json(path)
         except (ValueError, OSError) as error:
             self._add(str(error))
-            return []
+            return {source: []}
         drawn = data.get("shapes") if isinstance(data, dict) else None
         if not _is_list_of_dicts(drawn):
             self._add(f"{path} is no LabelMe file: it has no list of shapes; export it again")
-            return []
+            return {source: []}
         self._check_size(path, source, data.get("imageWidth"), data.get("imageHeight"))
-        found = []
-        for number, item in enumerate(drawn, start=1):
-            label = str(item.get("label"))
-            value = self._value(label)
-            if value is None:
-                continue
-            try:
-                found.append(self._checked(_labelme_shape(item, value, label), source))
-            except ValueError as error:
-                self._add(f"{path}, shape {number} ({label!r:.60}): {error}; correct it or remove it")
-        return found
+        entries = (
+            Entry(source, f"{path}, shape {number}", str(item.get("label")), partial(labelme_outline, item))
+            for number, item in enumerate(drawn, start=1)
+        )
+        return {source: [], **self._shapes(entries)}
 
-    def voc(self, path: Path, source: str) -> list[Shape]:
-        """Return the objects of a Pascal VOC file as filled boxes."""
+    def voc(self, path: Path, source: str) -> Drawn:
+        """Return the objects of a Pascal VOC file, boxes filled; one without objects says: no defect."""
         try:
             content = read_voc_file(path)
         except (ValueError, OSError) as error:
             self._add(str(error))
-            return []
-        sides = (int(side) if math.isfinite(side) else 0 for side in (content.width, content.height))
-        self._check_size(path, source, *sides)
-        found = []
-        for number, (label, (left, top, right, bottom)) in enumerate(content.objects, start=1):
-            value = self._value(label)
-            if value is None:
-                continue
+            return {source: []}
+        self._check_size(path, source, content.width, content.height)
+        # Fractions of the sides do not count from one, as pixels do here.
+        edges = [edge for item in content.objects for edge in item.edges]
+        first = 0 if all(edge <= 1 for edge in edges) and any(edge % 1 for edge in edges) else 1
+        entries = (
+            Entry(source, f"{path}, object {number}", item.label, partial(voc_outline, item, first))
+            for number, item in enumerate(content.objects, start=1)
+        )
+        return {source: [], **self._shapes(entries)}
+
+    def yolo(self, path: Path, source: str) -> Drawn:
+        """Return the objects of a YOLO file, boxes filled; an empty one says that there is no defect."""
+        try:
+            if path.stat().st_size > MAX_TEXT_BYTES:
+                raise ValueError(f"larger than {MAX_TEXT_BYTES // 2**20} MiB")
+            lines = path.read_text("utf-8-sig").splitlines()
+        except (ValueError, OSError) as error:
+            self._add(f"{path} is no YOLO file ({error}); export it again")
+            return {source: []}
+        entries = []
+        for number, line in enumerate(lines, start=1):
+            where = f"{path}, line {number}"
             try:
-                shape = Shape(value, "box", ((left - 1, top - 1, right, bottom),), label)
-                found.append(self._checked(shape, source))
+                values = [float(word) for word in line.split()]
+            except ValueError:
+                self._add(f"{where}: {line!r:.60} holds more than numbers; export it again")
+                continue
+            if values and values[0] not in self._names:
+                self._add(
+                    f"{where}: class {values[0]:g} has no name; add it to the file that "
+                    "names the classes (`map` under labels in product.yaml)"
+                )
+            elif values:
+                outline = partial(yolo_outline, values[1:])
+                entries.append(Entry(source, where, self._names[int(values[0])], outline))
+        return {source: [], **self._shapes(entries, certain=True)}
+
+    def check_painted(self, source: str, shapes: list[Shape]) -> None:
+        """Add a problem for each object that leaves no pixel in the mask of its photograph."""
+        painted = paint(shapes, *self._sizes[source][:2])
+        for shape in painted.empty:
+            self._add(
+                f"{shape.where}: its {shape.outline.kind} covers no pixel of {source}; correct it (in pixels "
+                "of this photograph), or remove it"
+            )
+        for shape in painted.hidden:
+            if shape.value == IGNORE_INDEX:
+                continue
+            self._add(
+                f"{shape.where}: later objects of other classes cover it wholly in {source}; put it behind "
+                "them, or remove it"
+            )
+
+    def _shapes(self, entries: Iterable[Entry], certain: bool = False) -> Drawn:
+        """The objects of one file as shapes.
+
+        Coordinates in 0..1 are scaled when all of the file are; where only some are, those are problems.
+        ``certain``: they are in pixels.
+        """
+        found: list[tuple[Entry, int, Outline]] = []
+        drawn: dict[str, list[Shape]] = {}
+        for entry in entries:
+            key = label_key(entry.label)
+            value = self._values.get(key)
+            if key not in self._values:
+                self._unknown[entry.label] += 1
+            if value is None or entry.source not in self._sizes:
+                continue
+            # Labelled even where the object is unusable, so that nothing else is reported of it.
+            drawn.setdefault(entry.source, [])
+            try:
+                found.append((entry, value, entry.outline(*self._sizes[entry.source][:2])))
             except ValueError as error:
-                self._add(f"{path}, object {number} ({label!r:.60}): {error}; correct it or remove it")
-        return found
+                self._add(f"{entry.where} ({entry.label!r:.60}): {error}; correct the object or remove it")
+        fractions = [None if certain else in_fractions(outline) for _, _, outline in found]
+        scaled = True in fractions and False not in fractions
+        for (entry, value, outline), fraction in zip(found, fractions, strict=True):
+            width, height = self._sizes[entry.source][:2]
+            fault = check_outline(outline, width, height)
+            if scaled and outline.kind == "circle":
+                fault = "a circle has no meaning where the file gives fractions of the sides"
+            elif fraction and not scaled:
+                fault = "it lies within one pixel, as if its coordinates were fractions of the sides"
+            if fault:
+                self._add(f"{entry.where} ({entry.label!r:.60}): {fault}; correct the object or remove it")
+                continue
+            if scaled and outline.kind != "rle":
+                outline = in_pixels(outline, width, height)
+            drawn[entry.source].append(
+                Shape(value, with_holes(outline, width, height), f"{entry.where} ({entry.label!r:.60})")
+            )
+        return drawn
 
-    def _value(self, label: str) -> int | None:
-        """The mask value of a label, None for what is no defect or not known."""
-        key = label_key(label)
-        if key not in self._values:
-            self._unknown[label] += 1
-        return self._values.get(key)
-
-    def _coco_sources(self, path: Path, images: list[dict[str, Any]]) -> dict[Any, str | None]:
+    def _coco_sources(self, path: Path, images: list[dict[str, Any]]) -> dict[str | None, str | None]:
         """Image id -> source of its photograph, None when there is none (which is a problem)."""
-        sources: dict[Any, str | None] = {}
-        seen: set[str | None] = set()
+        sources: dict[str | None, str | None] = {}
+        folder = PurePosixPath(path.relative_to(self._root).as_posix()).parent
+        seen: set[str] = set()
+        again: dict[Path, list[str]] = {}
         for item in images:
-            name, key = item.get("file_name"), item.get("id")
-            where = f"{path}, image {key!r:.40}"
-            if not isinstance(name, str) or not _is_id(key) or key in sources:
+            name, key = item.get("file_name"), _id(item.get("id"))
+            where = f"{path}, image {item.get('id')!r:.40}"
+            if not isinstance(name, str) or key is None or key in sources:
                 self._add(f"{where}: it needs its own id and a file_name; export it again")
                 continue
-            source = self._finder.find(name, where, self._problems)
-            if source is not None and source in seen:
+            beside = self._finder.source((folder / name).as_posix())
+            source = sources[key] = beside or self._finder.find(name, where, self._problems)
+            if source is None:
+                continue
+            if source in seen:
                 self._add(f"{where}: {source} has an entry already; keep one")
+            elif self._listed.setdefault(source, path) != path:
+                again.setdefault(self._listed[source], []).append(source)
             seen.add(source)
-            sources[key] = source
             if source in self._sizes:
                 self._check_size(path, source, item.get("width"), item.get("height"))
+        for other, both in again.items():
+            self._add(
+                f"{path} and {other} both list {len(both)} photographs ({shown(both)}); keep one of the "
+                "files, or one entry of each photograph"
+            )
         return sources
 
-    def _check_size(self, path: Path, source: str, width: Any, height: Any) -> None:
+    def _check_size(self, path: Path, source: str, *stated: Any) -> None:
         """Add a problem when a file states another size than its photograph's; absent or zero is accepted."""
+        try:
+            width, height = (int(float(side or 0)) for side in stated)
+        except (TypeError, ValueError, OverflowError):
+            return
         fault = mismatch(path, source, self._sizes[source], width, height) if width and height else None
         if fault:
             self._add(fault)
-
-    def _checked(self, shape: Shape, source: str) -> Shape:
-        fault = check_shape(shape, *self._sizes[source][:2])
-        if fault:
-            raise ValueError(fault)
-        return shape
 
 
 def read_annotation_json(path: Path) -> Any:
@@ -180,57 +285,12 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no number")
 
 
-def numbers(value: Any) -> tuple[float, ...] | None:
-    """Return a list of numbers as a tuple, None when it is anything else."""
-    if not isinstance(value, list) or not all(type(item) in (int, float) for item in value):
+def _id(value: Any) -> str | None:
+    """An id as it is compared: 1, "1" and 1.0 are one; None for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
-    return tuple(value)
-
-
-def _is_id(value: Any) -> bool:
-    return isinstance(value, int | str)
+    return re.sub(r"^(\d+)\.0+$", r"\1", str(value).strip())
 
 
 def _is_list_of_dicts(value: Any) -> TypeGuard[list[dict[str, Any]]]:
     return isinstance(value, list) and all(isinstance(item, dict) for item in value)
-
-
-def _coco_shape(item: dict[str, Any], value: int, label: str) -> Shape:
-    outline = item.get("segmentation")
-    if isinstance(outline, dict):
-        counts = outline.get("counts")
-        if isinstance(counts, str):
-            return Shape(value, "rle", (run_lengths(counts),), label)
-        runs = numbers(counts)
-        if runs is None or not all(isinstance(run, int) and run >= 0 for run in runs):
-            raise ValueError("its run lengths are no list of numbers")
-        return Shape(value, "rle", (runs,), label)
-    if isinstance(outline, list) and outline:
-        parts = tuple(part for part in map(numbers, outline) if part is not None)
-        if len(parts) < len(outline):
-            raise ValueError("its polygon is no list of numbers")
-        return Shape(value, "polygon", parts, label)
-    box = numbers(item.get("bbox"))
-    if box is None or len(box) != 4:
-        raise ValueError("it has neither segmentation nor bbox")
-    x, y, width, height = box
-    return Shape(value, "box", ((x, y, x + width, y + height),), label)
-
-
-def _labelme_shape(item: dict[str, Any], value: int, label: str) -> Shape:
-    kind, points = item.get("shape_type") or "polygon", item.get("points")
-    pairs = [numbers(point) for point in points] if isinstance(points, list) else []
-    corners = [point for point in pairs if point is not None and len(point) == 2]
-    if not corners or len(corners) < len(pairs):
-        raise ValueError("its points are no pairs of numbers")
-    flat = tuple(value for point in corners for value in point)
-    if kind == "polygon":
-        return Shape(value, "polygon", (flat,), label)
-    if kind in ("rectangle", "circle") and len(corners) == 2:
-        (x1, y1), (x2, y2) = corners
-        if kind == "circle":
-            return Shape(value, "circle", ((x1, y1, math.hypot(x2 - x1, y2 - y1)),), label)
-        return Shape(value, "box", ((min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)),), label)
-    raise ValueError(
-        f"a {kind!r:.40} of {len(corners)} points has no area here; draw a polygon, a rectangle or a circle"
-    )

@@ -2,59 +2,37 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-import cv2
 import numpy as np
-from PIL import Image
 
-from cadnet.images import ImageError, decode, read_header
+from cadnet.images import SUFFIXES, ImageError
 from cadnet.preparers.pairs.annotations import AnnotationReader
-from cadnet.preparers.pairs.pictures import ProductFolder, composed, find_pictures, mismatch
-from cadnet.preparers.pairs.product import LabelSource
+from cadnet.preparers.pairs.label_maps import Key, find_label_map, read_label_map
+from cadnet.preparers.pairs.masks import MASK_SUFFIXES, Colors, MaskFile, MaskRules, mask_rules, read_masks
+from cadnet.preparers.pairs.names import Picture
+from cadnet.preparers.pairs.pictures import TABLE_FILE, ProductFolder, find_files, mismatch
+from cadnet.preparers.pairs.product import PRODUCT_FILE, LabelSource, label_key
 from cadnet.preparers.pairs.shapes import Shape
 from cadnet.types import IGNORE_INDEX
-from cadnet.writing.units import shown
+from cadnet.writing.units import PreparationError, shown
 
 GOOD = "good"
 """Photographs in a folder of this name are free of defects."""
-MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
-_SMOOTH = 8
-"""More values than that outside the classes look like anti-aliasing."""
-
-
-class MaskFile(NamedTuple):
-    """One mask file of a photograph.
-
-    ``folder_class``: number of the class that its folder is called like, None for no class; ``exclusive``:
-    whether it is the mask of that class alone (masks/<class>/<photograph>.png), not one in a sub-folder like
-    its photograph's that happens to be called like a class.
-    """
-
-    path: str
-    folder_class: int | None = None
-    exclusive: bool = False
-
-
-class MaskRules(NamedTuple):
-    """``classes`` in mask order; ``white`` as in :class:`LabelSource`."""
-
-    classes: tuple[str, ...]
-    white: str | None
-
-
-class ReadMask(NamedTuple):
-    """``labels``: uint8 (H, W), 0..K and 255.
-
-    ``style``: "white" when 255 was taken for the only class though product.yaml does not say so, "numbers"
-    when the mask holds class numbers, "" when it shows neither.
-    """
-
-    labels: np.ndarray
-    style: str
+_SUFFIXES = {
+    "masks": SUFFIXES,
+    "coco": (".json",),
+    "labelme": (".json",),
+    "voc": (".xml",),
+    "yolo": (".txt",),
+}
+"""Of the label files of each format."""
+_FOREIGN = (*SUFFIXES, ".json", ".xml", ".txt", ".npy", ".npz", ".gif", ".csv", ".mat", ".pkl", ".svg")
+"""Suffixes of what may be a label in another format."""
 
 
 class Label(NamedTuple):
@@ -71,12 +49,13 @@ class Label(NamedTuple):
 class Labels(NamedTuple):
     """``of``: source of each labelled photograph -> its label.
 
-    ``files``: that they were read from; ``notes``: for the summary.
+    ``files``: that they were read from; ``notes``: for the summary; ``rules``: of the masks.
     """
 
     of: dict[str, Label]
     files: list[Path]
     notes: list[str]
+    rules: MaskRules
 
 
 def find_labels(folder: ProductFolder) -> Labels:
@@ -85,10 +64,7 @@ def find_labels(folder: ProductFolder) -> Labels:
     Masks are decoded, because splits are drawn by the classes in them and because wrong values are to be
     reported before hours of work.
     """
-    source = folder.product.labels
-    labels = Labels({}, [], [])
-    if source is not None:
-        labels = (_mask_labels if source.format == "masks" else _shape_labels)(folder, source)
+    labels = _read(folder)
     for item in folder.pictures:
         good = GOOD in (part.casefold() for part in PurePosixPath(item.name).parts[:-1])
         if good and item.source in labels.of and labels.of[item.source].values:
@@ -101,50 +77,114 @@ def find_labels(folder: ProductFolder) -> Labels:
     return labels
 
 
-def _mask_labels(folder: ProductFolder, source: LabelSource) -> Labels:
-    root, problems, classes = folder.root, folder.problems, tuple(folder.product.classes)
+def _read(folder: ProductFolder) -> Labels:
+    """The labels in the product's labels folder, of whose files every one is used, refused or noted."""
+    source, problems = folder.product.labels, folder.problems
+    labels = Labels({}, [], [], mask_rules(folder.product, None))
+    if source is None:
+        return labels
     try:
-        masks = {item.name: item for item in find_pictures(root, source.path)[0]}
+        present = find_files(folder.root, source.path)
+        map_path = find_label_map(folder.root, source)
+        names = read_label_map(map_path) if map_path else None
     except FileNotFoundError as error:
         problems.add(f"{error}, or say `labels: null` there if there are no labels")
-        return Labels({}, [], [])
-    own = {item.source for item in folder.pictures}
-    masks = {name: item for name, item in masks.items() if item.source not in own}
-    wrong = [item for item in masks.values() if item.path.suffix.lower() not in MASK_SUFFIXES]
-    for item in wrong:
-        problems.add(f"mask {item.path} is compressed with losses, which changes its values; save it as PNG")
-    found: dict[str, tuple[MaskFile, ...]] = {}
-    owners: dict[str, str] = {}
-    for picture in folder.pictures:
-        for name, folder_class, exclusive in _mask_names(picture.name + source.suffix, classes):
-            if name not in masks:
-                continue
-            owner = owners.setdefault(name, picture.source)
-            if owner != picture.source:
-                problems.add(
-                    f"mask {masks[name].path} fits both {owner} and {picture.source}; rename one of them"
-                )
-            file = MaskFile(masks[name].path.relative_to(root).as_posix(), folder_class, exclusive)
-            found[picture.source] = (*found.get(picture.source, ()), file)
-    for name, item in masks.items():
-        if name not in owners:
-            problems.add(
+        return labels
+    except PreparationError as error:
+        problems.add(str(error))
+        return labels
+    pictures = {item.source for item in (*folder.pictures, *folder.clean)}
+    present = [item for item in present if item.source not in pictures and item.path != map_path]
+    for item in present:
+        if not _is_text(item.source):
+            problems.add(f"the name of {item.source!r} is no UTF-8; rename it")
+    present = [item for item in present if _is_text(item.source)]
+    files = [item for item in present if item.path.suffix.lower() in _SUFFIXES[source.format]]
+    if not files and folder.pictures:
+        problems.add(
+            f"labels {source.path!r} of product.yaml holds no file of the format {source.format}; "
+            "put the labels there, correct `format` or `path`, or say `labels: null` if there are none"
+        )
+        return labels
+    notes: list[str] = []
+    if source.format == "masks":
+        rules = mask_rules(folder.product, names)
+        labels = labels._replace(of=_scan(folder, rules, _mask_files(folder, source, files)), rules=rules)
+    else:
+        labels = labels._replace(of=_drawn(folder, source, files, names, notes))
+    others = [item for item in present if item.path.suffix.lower() not in _SUFFIXES[source.format]]
+    _foreign(folder, source, others, labels.of, notes)
+    read = [item.path for item in files] + ([map_path] if map_path else [])
+    return labels._replace(files=read, notes=notes)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file's name could be decoded; bytes of other encodings are half of a surrogate pair."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
+def _foreign(
+    folder: ProductFolder,
+    source: LabelSource,
+    others: Sequence[Picture],
+    of: Mapping[str, Label],
+    notes: list[str],
+) -> None:
+    """Refuse files of other formats that stand for a label, and note the rest."""
+    unread = []
+    for item in others:
+        suffix = item.path.suffix.lower()
+        if suffix not in _FOREIGN or item.path.name in (PRODUCT_FILE, TABLE_FILE):
+            continue
+        bare = [
+            owner for owner in folder.finder.owners(item.name.removesuffix(source.suffix)) if owner not in of
+        ]
+        if bare:
+            folder.problems.add(
+                f"{item.path} is no label of the format {source.format}, and {shown(bare)} has no other; "
+                "export it in that format, or remove it"
+            )
+        else:
+            unread.append(item.source)
+    if unread:
+        notes.append(f"{len(unread)} files in the labels folder are not read: {shown(unread)}")
+
+
+def _mask_files(
+    folder: ProductFolder, source: LabelSource, files: Sequence[Picture]
+) -> dict[str, tuple[MaskFile, ...]]:
+    """Source of a photograph -> its masks, later classes later."""
+    numbers = folder.product.label_values()
+    found: dict[str, dict[tuple[bool, int], MaskFile]] = {}
+    for item in files:
+        if item.path.suffix.lower() not in MASK_SUFFIXES:
+            folder.problems.add(
+                f"mask {item.path} is compressed with losses, which changes its values; save it as PNG"
+            )
+        name = item.name.removesuffix(source.suffix)
+        first, _, rest = name.partition("/")
+        number = numbers.get(label_key(first)) if rest else None
+        number = None if number == IGNORE_INDEX else number
+        owned = [(owner, False) for owner in folder.finder.owners(name)]
+        owned += [(owner, True) for owner in folder.finder.owners(rest)] if number else []
+        if not item.name.endswith(source.suffix) or not owned:
+            folder.problems.add(
                 f"mask {item.path} belongs to no photograph; name it like its photograph"
                 + (f" with {source.suffix!r} added" if source.suffix else "")
+                + (f", and its folder like a class ({first!r} is none)" if rest and not number else "")
                 + ", or remove it"
             )
-    of = _scan(folder, MaskRules(classes, source.white), found)
-    return Labels(of, [item.path for item in masks.values()], [])
-
-
-def _mask_names(name: str, classes: tuple[str, ...]) -> list[tuple[str, int | None, bool]]:
-    """Names that the masks of a photograph may have, each with ``folder_class`` and ``exclusive``."""
-    first = PurePosixPath(name).parts[0] if "/" in name else ""
-    mirrored = classes.index(first) + 1 if first in classes else None
-    return [
-        (name, mirrored, False),
-        *((f"{label}/{name}", number, True) for number, label in enumerate(classes, start=1)),
-    ]
+        elif len(owned) > 1:
+            both = " and ".join(sorted({owner for owner, _ in owned}))
+            folder.problems.add(f"mask {item.path} fits both {both}; rename one of them")
+        for owner, exclusive in owned:
+            file = MaskFile(item.path.relative_to(folder.root).as_posix(), number, exclusive)
+            kept = found.setdefault(owner, {}).setdefault((exclusive, (exclusive and number) or 0), file)
+            if kept is not file:
+                folder.problems.add(
+                    f"{owner} has two masks, {folder.root / kept.path} and {item.path}; keep one of them"
+                )
+    return {owner: tuple(of[key] for key in sorted(of)) for owner, of in found.items()}
 
 
 def _scan(
@@ -152,9 +192,9 @@ def _scan(
 ) -> dict[str, Label]:
     """Decode all masks once, to check them and to find the classes in them."""
 
-    def look(source: str) -> tuple[frozenset[int], str] | str:
+    def look(source: str) -> tuple[frozenset[int], str, Colors] | str:
         try:
-            mask, style = read_masks(folder.root, found[source], rules)
+            mask, style, colors = read_masks(folder.root, found[source], rules)
         except (ImageError, OSError) as error:
             return str(error)
         if source in folder.sizes:
@@ -163,11 +203,12 @@ def _scan(
             if fault:
                 return fault
         values = np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).tolist()
-        return frozenset(values) - {0, IGNORE_INDEX}, style
+        return frozenset(values) - {0, IGNORE_INDEX}, style, colors
 
     with ThreadPoolExecutor(2) as pool:
         seen = dict(zip(found, pool.map(look, found), strict=True))
     styles: dict[str, list[str]] = {"white": [], "numbers": [], "": []}
+    shades: dict[tuple[int, Key], str] = {}
     of = {}
     for source, result in seen.items():
         if isinstance(result, str):
@@ -175,8 +216,9 @@ def _scan(
             # Labelled all the same, so that nothing else is reported of it.
             of[source] = Label(masks=found[source])
             continue
-        values, style = result
+        values, style, colors = result
         styles[style].append(source)
+        shades |= {entry: source for entry in colors.items() if entry not in shades}
         of[source] = Label(masks=found[source], values=values)
     if styles["white"] and styles["numbers"]:
         folder.problems.add(
@@ -184,141 +226,62 @@ def _scan(
             f"{shown(styles['numbers'], 3)}), so that 255 may mean defect or ignore; say `white: defect` or "
             "`white: ignore` under labels in product.yaml"
         )
+    # A tool that drops unused colours from a palette gives the others new numbers.
+    for side in (0, 1):
+        often = Counter(entry[side] for entry in shades)
+        apart = [(entry, source) for entry, source in shades.items() if often[entry[side]] > 1]
+        if apart:
+            folder.problems.add(
+                "the masks' palettes disagree: "
+                + shown((f"{number} is {color} in that of {source}" for (number, color), source in apart), 4)
+                + "; put a label map beside the masks that says which colour is which class (labelmap.txt "
+                "with lines such as scratch:128,0,0), or save class numbers without a palette"
+            )
+            break
     return of
 
 
-def _shape_labels(folder: ProductFolder, source: LabelSource) -> Labels:
-    target, reader = folder.root / source.path, AnnotationReader(folder)
-    suffix = ".xml" if source.format == "voc" else ".json"
-    files = sorted(target.rglob(f"*{suffix}")) if target.is_dir() else [target] if target.is_file() else []
-    if not target.exists():
+def _drawn(
+    folder: ProductFolder,
+    source: LabelSource,
+    files: Sequence[Picture],
+    names: Mapping[Key, str] | None,
+    notes: list[str],
+) -> dict[str, Label]:
+    """The labels of annotation files."""
+    numbers = {key[0]: name for key, name in (names or {}).items() if len(key) == 1}
+    if source.format == "yolo" and not numbers:
         folder.problems.add(
-            f"{target} does not exist; put the annotations there, or correct labels.path in product.yaml"
+            f"the class numbers in {source.path!r} have no names; put classes.txt (a name per line) or "
+            "data.yaml beside the labels, or say where it is (`map` under labels in product.yaml)"
         )
+        return {}
+    reader = AnnotationReader(folder, numbers)
     drawn: dict[str, list[Shape]] = {}
-    if source.format == "coco":
-        for file in files:
-            for name, shapes in reader.coco(file).items():
+    owned: dict[str, Path] = {}
+    for file in files:
+        if source.format == "coco":
+            for name, shapes in reader.coco(file.path).items():
                 drawn.setdefault(name, []).extend(shapes)
-    else:
-        read = reader.voc if source.format == "voc" else reader.labelme
-        owned = _owned(folder, target, files, source.suffix)
-        drawn = {owner: read(file, owner) for file, owner in owned.items() if owner in folder.sizes}
+            continue
+        owners = folder.finder.owners(file.name.removesuffix(source.suffix))
+        if len(owners) != 1 or not file.name.endswith(source.suffix):
+            which = " and ".join(owners) or "no photograph"
+            folder.problems.add(f"{file.path} belongs to {which}; name it like its one photograph")
+        elif owned.setdefault(owners[0], file.path) != file.path:
+            folder.problems.add(
+                f"{owners[0]} has two labels, {owned[owners[0]]} and {file.path}; keep one of them"
+            )
+        elif owners[0] in folder.sizes:
+            read = {"voc": reader.voc, "labelme": reader.labelme, "yolo": reader.yolo}[source.format]
+            drawn |= read(file.path, owners[0])
     reader.report_unknown()
-    boxes = sum(shape.kind == "box" for shapes in drawn.values() for shape in shapes)
-    notes = [f"{boxes} objects are boxes, not outlines: all pixels in them count as defect"] if boxes else []
-    of = {
+    for name, shapes in drawn.items():
+        reader.check_painted(name, shapes)
+    boxes = sum(shape.outline.kind == "box" for shapes in drawn.values() for shape in shapes)
+    if boxes:
+        notes.append(f"{boxes} objects are boxes, not outlines: all pixels in them count as defect")
+    return {
         name: Label(shapes=tuple(shapes), values=frozenset(shape.value for shape in shapes) - {IGNORE_INDEX})
         for name, shapes in drawn.items()
     }
-    return Labels(of, files, notes)
-
-
-def _owned(folder: ProductFolder, target: Path, files: Sequence[Path], suffix: str) -> dict[Path, str]:
-    """Annotation file -> source of the photograph of its name."""
-    owners: dict[str, list[str]] = {}
-    for picture in folder.pictures:
-        owners.setdefault(picture.name + suffix, []).append(picture.source)
-    owned = {}
-    for file in files:
-        found = owners.get(composed(file.relative_to(target).with_suffix("").as_posix()), [])
-        if len(found) == 1:
-            owned[file] = found[0]
-        else:
-            which = " and ".join(found) or "no photograph"
-            folder.problems.add(f"{file} belongs to {which}; name it like its one photograph")
-    return owned
-
-
-def read_masks(root: Path, files: tuple[MaskFile, ...], rules: MaskRules) -> ReadMask:
-    """Read the masks of one photograph into one; where several overlap, the later class wins.
-
-    Raises:
-        ImageError: unreadable, of different sizes, or values whose meaning is not certain.
-    """
-    whole: np.ndarray | None = None
-    style = ""
-    for file in files:
-        path = root / file.path
-        values = read_values(path)
-        labels, found = _meaning(values, file, rules, path)
-        style = style or found
-        if whole is None:
-            whole = labels
-        elif whole.shape != labels.shape:
-            raise ImageError(
-                f"mask {path} is {labels.shape[1]} x {labels.shape[0]}, {root / files[0].path} "
-                f"{whole.shape[1]} x {whole.shape[0]}; draw both on the photograph's size"
-            )
-        else:
-            whole[labels > 0] = labels[labels > 0]
-    assert whole is not None
-    return ReadMask(whole, style)
-
-
-def read_values(path: Path) -> np.ndarray:
-    """Read a mask's stored values as uint8 (H, W): palette numbers, or grey values.
-
-    Raises:
-        ImageError: undecodable, coloured, or not of 8 bits.
-    """
-    if read_header(path).mode == "P":
-        # OpenCV would give the palette's colours.
-        try:
-            with Image.open(path) as picture:
-                return np.array(picture)
-        except (OSError, ValueError, SyntaxError) as error:
-            raise ImageError(f"image {path} cannot be decoded ({error}); replace it") from error
-    values = decode(path, cv2.IMREAD_UNCHANGED)
-    if values.ndim == 3:
-        grey = all(np.array_equal(values[..., 0], values[..., channel]) for channel in (1, 2))
-        if grey and (values.shape[2] == 3 or bool((values[..., 3] == 255).all())):
-            values = np.ascontiguousarray(values[..., 0])
-    if values.ndim != 2 or values.dtype != np.uint8:
-        kind = "coloured or transparent" if values.ndim != 2 else str(values.dtype)
-        raise ImageError(
-            f"mask {path} is {kind}; save it as a single-channel 8-bit PNG of class numbers, without colours"
-        )
-    return values
-
-
-def _meaning(values: np.ndarray, file: MaskFile, rules: MaskRules, path: Path) -> tuple[np.ndarray, str]:
-    """The labels of one mask, uint8 (H, W), and its style."""
-    held = {int(value) for value in np.flatnonzero(np.bincount(values.ravel(), minlength=256))}
-    numbers = held - {0, IGNORE_INDEX}
-    _refuse_unknown(numbers, rules.classes, path)
-    if file.exclusive and numbers - {file.folder_class}:
-        raise ImageError(
-            f"mask {path} holds the numbers {sorted(numbers)} but is in the folder of class "
-            f"{file.folder_class}; save it as 0 and 255 there, or move it to the masks folder"
-        )
-    if IGNORE_INDEX not in held or rules.white == "ignore":
-        return values, "numbers" if numbers else ""
-    if numbers and rules.white is None:
-        return values, "numbers"
-    single = file.folder_class or (1 if len(rules.classes) == 1 else None)
-    if single is None:
-        raise ImageError(
-            f"mask {path} holds {'0 and ' if 0 in held else 'only '}255, which names none of the "
-            f"{len(rules.classes)} classes; put it into the folder of its class (masks/<class>/), save class "
-            "numbers (1 is the first class), or say `white: ignore` under labels in product.yaml if 255 "
-            "marks what is to be ignored"
-        )
-    labels = values.copy()
-    labels[values == IGNORE_INDEX] = single
-    guessed = rules.white is None and file.folder_class is None
-    return labels, "white" if guessed else ""
-
-
-def _refuse_unknown(numbers: set[int], classes: tuple[str, ...], path: Path) -> None:
-    wrong = sorted(number for number in numbers if number > len(classes))
-    if not wrong:
-        return
-    known = ", ".join(f"{number} {name}" for number, name in enumerate(classes, start=1))
-    hint = (
-        "; so many look like a smoothed mask, export it without anti-aliasing" if len(wrong) > _SMOOTH else ""
-    )
-    raise ImageError(
-        f"mask {path} holds the values {wrong[:_SMOOTH]}, which name no class; allowed are 0 (background), "
-        f"{known} and 255 (ignore){hint}"
-    )

@@ -14,7 +14,8 @@ from cadnet.images import ImageError, read_image
 from cadnet.images.matching import signature
 from cadnet.images.resizing import scaled_size
 from cadnet.preparers.pairs.labels import Labels, find_labels
-from cadnet.preparers.pairs.pictures import Picture, ProductFolder, open_folder, safe_ids
+from cadnet.preparers.pairs.names import Picture
+from cadnet.preparers.pairs.pictures import ProductFolder, open_folder, safe_ids
 from cadnet.preparers.pairs.product import Product, inside
 from cadnet.preparers.pairs.splits import Assignment, assign_splits
 from cadnet.writing.units import Problems, shown

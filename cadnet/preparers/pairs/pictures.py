@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from cadnet.config import PairsParams
+from cadnet.files import read_rows
 from cadnet.images import SUFFIXES, ImageError, read_header
 from cadnet.images.files import is_safe, slug
-from cadnet.preparers.pairs.product import Product, inside
+from cadnet.preparers.pairs.names import Picture, PictureFinder, composed
+from cadnet.preparers.pairs.product import Product
 from cadnet.types import SPLITS, UNLABELLED
 from cadnet.writing.units import Problems
 
@@ -23,19 +22,6 @@ SIDECARS = (".json", ".xml", ".md", ".csv", ".txt", ".yaml", ".db", ".ini")
 """Suffixes of files that may be beside photographs."""
 TABLE_FILE = "images.csv"
 COLUMNS = ("image", "group", "reference", "split")
-MAX_TABLE_BYTES = 64 * 2**20
-
-
-class Picture(NamedTuple):
-    """A picture file.
-
-    ``source`` is its path in the product's folder, ``name`` that below the searched folder, without
-    suffix; both with /, in Unicode's composed form.
-    """
-
-    path: Path
-    source: str
-    name: str
 
 
 class Size(NamedTuple):
@@ -72,7 +58,7 @@ class ProductFolder:
 
     ``pictures``: its photographs; ``clean``: its references; ``sizes``: source -> size, of the photographs
     whose header could be read; ``groups``: source -> group, "" for none; ``others``: files in the images
-    folder that are no pictures.
+    folder that are no pictures; ``finder`` of its photographs.
     """
 
     root: Path
@@ -85,6 +71,7 @@ class ProductFolder:
     table: Table
     groups: dict[str, str]
     others: list[str]
+    finder: PictureFinder
 
 
 def open_folder(root: Path, product: Product, params: PairsParams) -> ProductFolder:
@@ -111,9 +98,12 @@ def open_folder(root: Path, product: Product, params: PairsParams) -> ProductFol
             sizes[item.source] = Size(header.width, header.height, header.turned)
         except ImageError as error:
             problems.add(str(error))
-    table = read_table(root, product, pictures, problems)
+    finder = PictureFinder(pictures)
+    table = read_table(root, product, finder, problems)
     groups = {item.source: _group_of(item, product, table, problems) for item in pictures}
-    return ProductFolder(root, product, params, problems, pictures, clean, sizes, table, groups, others)
+    return ProductFolder(
+        root, product, params, problems, pictures, clean, sizes, table, groups, others, finder
+    )
 
 
 def _is_mask(item: Picture, product: Product) -> bool:
@@ -134,6 +124,22 @@ def find_pictures(root: Path, spec: str) -> tuple[list[Picture], list[str]]:
     Raises:
         FileNotFoundError: ``spec`` has no wildcard and names nothing.
     """
+    found, others = [], []
+    for item in find_files(root, spec):
+        suffix = item.path.suffix.lower()
+        if suffix in SUFFIXES:
+            found.append(item)
+        elif suffix not in SIDECARS:
+            others.append(item.source)
+    return found, others
+
+
+def find_files(root: Path, spec: str) -> list[Picture]:
+    """Return all files of ``spec`` as :func:`find_pictures` does, whatever they hold.
+
+    Raises:
+        FileNotFoundError: ``spec`` has no wildcard and names nothing.
+    """
     target = root / spec
     files: Iterator[Path]
     if target.is_dir():
@@ -146,22 +152,14 @@ def find_pictures(root: Path, spec: str) -> tuple[list[Picture], list[str]]:
         base, files = root.joinpath(*parts[:fixed]), root.glob(spec)
     else:
         raise FileNotFoundError(f"{target} does not exist; make it, or correct {spec!r} in product.yaml")
-    found, others = [], []
+    found = []
     for file in files:
         below = file.relative_to(base)
         if any(part.startswith(".") or part == "__MACOSX" for part in below.parts) or not file.is_file():
             continue
         source = composed(file.relative_to(root).as_posix())
-        if file.suffix.lower() in SUFFIXES:
-            found.append(Picture(file, source, composed(below.with_suffix("").as_posix())))
-        elif file.suffix.lower() not in SIDECARS:
-            others.append(source)
-    return sorted(found, key=lambda item: item.source), sorted(others)
-
-
-def composed(text: str) -> str:
-    """Return ``text`` in Unicode's composed form; some systems write file names in the decomposed one."""
-    return unicodedata.normalize("NFC", text)
+        found.append(Picture(file, source, composed(below.with_suffix("").as_posix())))
+    return sorted(found, key=lambda item: item.source)
 
 
 def safe_ids(pictures: Iterable[Picture]) -> dict[str, str]:
@@ -179,14 +177,18 @@ def safe_ids(pictures: Iterable[Picture]) -> dict[str, str]:
     }
 
 
-def read_table(root: Path, product: Product, pictures: Sequence[Picture], problems: Problems) -> Table:
+def read_table(root: Path, product: Product, finder: PictureFinder, problems: Problems) -> Table:
     """Read the table of a product, if it has one; what is wrong goes into ``problems``."""
     path = root / (product.table or TABLE_FILE)
     if not path.is_file():
         if product.table:
             problems.add(f"{path} does not exist; correct `table` in product.yaml")
         return Table({}, frozenset(), None)
-    rows = _read_rows(path, problems)
+    try:
+        rows = read_rows(path)
+    except ValueError as error:
+        problems.add(str(error))
+        return Table({}, frozenset(), path)
     columns = [name.strip() for name in rows[0]] if rows else []
     if "image" not in columns or not set(columns) <= set(COLUMNS) or len(set(columns)) < len(columns):
         problems.add(
@@ -194,7 +196,6 @@ def read_table(root: Path, product: Product, pictures: Sequence[Picture], proble
             "once"
         )
         return Table({}, frozenset(), path)
-    finder = PictureFinder(pictures)
     entries: dict[str, Entry] = {}
     for number, row in enumerate(rows[1:], start=2):
         cells = [composed(cell.strip()) for cell in row]
@@ -217,62 +218,6 @@ def read_table(root: Path, product: Product, pictures: Sequence[Picture], proble
             values["split"] = ""
         entries[source] = Entry(**values)
     return Table(entries, frozenset(columns), path)
-
-
-class PictureFinder:
-    """Finds photographs by their names in tables and annotation files."""
-
-    def __init__(self, pictures: Sequence[Picture]) -> None:
-        self._sources = {item.source for item in pictures}
-        self._below: dict[str, list[str]] = {}
-        self._names: dict[str, list[str]] = {}
-        for item in pictures:
-            suffix = Path(item.source).suffix
-            self._below.setdefault(item.name + suffix, []).append(item.source)
-            self._names.setdefault(Path(item.source).name, []).append(item.source)
-
-    def find(self, name: str, where: str, problems: Problems) -> str | None:
-        """Return the source of the photograph ``name``.
-
-        ``name`` is its path in the product's folder or below the images folder, or its bare file name where
-        only one photograph has it. None, and a problem that begins with ``where``, when there is none or the
-        path leads outside.
-        """
-        name = composed(name)
-        try:
-            inside(name)
-        except ValueError as error:
-            problems.add(f"{where}: {error}")
-            return None
-        if name in self._sources:
-            return name
-        found = self._below.get(name) or self._names.get(name.rpartition("/")[2], [])
-        if len(found) == 1:
-            return found[0]
-        if found:
-            problems.add(f"{where}: {name!r} may be {' or '.join(found)}; write its path")
-        else:
-            problems.add(f"{where}: there is no photograph {name!r}; add it, or remove the entry")
-        return None
-
-
-def _read_rows(path: Path, problems: Problems) -> list[list[str]]:
-    if path.stat().st_size > MAX_TABLE_BYTES:
-        problems.add(f"{path} is larger than {MAX_TABLE_BYTES // 2**20} MiB; it is no table of photographs")
-        return []
-    try:
-        text = path.read_text("utf-8-sig")
-    except UnicodeDecodeError:
-        problems.add(f"{path} is not UTF-8; save it as 'CSV UTF-8'")
-        return []
-    first = text.partition("\n")[0]
-    # Spreadsheets of many countries write semicolons.
-    delimiter = ";" if ";" in first and "," not in first else ","
-    try:
-        return list(csv.reader(io.StringIO(text), delimiter=delimiter))
-    except csv.Error as error:
-        problems.add(f"{path} is no csv table: {error}")
-        return []
 
 
 def _group_of(picture: Picture, product: Product, table: Table, problems: Problems) -> str:

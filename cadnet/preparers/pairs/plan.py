@@ -16,7 +16,6 @@ import cadnet.preparers.pairs
 import cadnet.preparers.voc
 from cadnet.config import PairsParams
 from cadnet.fetching.unpacking import extracted, find_root, is_archive
-from cadnet.preparers.pairs.labels import MaskRules
 from cadnet.preparers.pairs.material import Material, find_material
 from cadnet.preparers.pairs.pictures import safe_ids
 from cadnet.preparers.pairs.product import PRODUCT_FILE, load_product, missing_product
@@ -46,8 +45,7 @@ def plan_pairs(params: PairsParams) -> Plan:
     folder, photographs = found.folder, _photographs(found)
     units = [Unit(f"reference {item.reference_id}", item.source) for item in found.references.values()]
     units += [Unit(item.photo_id, item) for item in photographs]
-    white = folder.product.labels.white if folder.product.labels else None
-    rules = MaskRules(tuple(folder.product.classes), white)
+    rules = found.labels.rules
     pixels = sorted(size.width * size.height for size in folder.sizes.values())
     planned = {"left_out": found.splits.left_out, "ignored_files": folder.others}
     return Plan(
@@ -122,6 +120,11 @@ def _notes(found: Material) -> list[str]:
         notes.append(
             f"{len(left)} unlabelled photographs are left out, because their group is scored: {shown(left)}"
         )
+    guessed = [f"{name} is {source}" for name, source in found.folder.finder.guessed.items()]
+    if guessed:
+        notes.append(
+            f"{len(guessed)} names are taken without what a labelling tool had added: {shown(guessed)}"
+        )
     if others:
         notes.append(f"{len(others)} files in the images folder are no pictures: {shown(others)}")
     return notes
@@ -136,6 +139,11 @@ def _describe(found: Material, params: PairsParams) -> dict[str, Any]:
     return {
         "params": params.model_dump(mode="json", exclude={"raw", "split_list"}),
         "product": found.folder.product.model_dump(mode="json"),
+        "labels": {
+            source: [list(found.folder.product.classes)[value - 1] for value in sorted(label.values)]
+            for source, label in sorted(found.labels.of.items())
+            if label.values and source in found.splits.of and found.splits.of[source].split != UNLABELLED
+        },
         "splits": {source: assigned.split for source, assigned in sorted(found.splits.of.items())},
         "sources": source_digests(set(files), found.folder.root),
     }

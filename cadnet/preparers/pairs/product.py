@@ -87,13 +87,16 @@ class ClassInfo(Params):
 class LabelSource(Params):
     """The labels of a product."""
 
-    format: Literal["masks", "coco", "voc", "labelme"] = "masks"
+    format: Literal["masks", "coco", "voc", "labelme", "yolo"] = "masks"
     path: Inside = "masks"
     """Folder, or for coco the json file."""
     suffix: str = ""
     """The text between a photograph's name and .png in its mask's name, for example "_mask"."""
     white: Literal["defect", "ignore"] | None = None
     """Meaning of the value 255 in masks; null decides where it is clear and refuses where it is not."""
+    map: Inside | None = None
+    """File that says what colours or numbers of masks, or class numbers of YOLO files, mean; null takes a
+    known one beside the labels or one folder above, if there is one."""
     skip: tuple[str, ...] = ()
     """Names in annotation files that are no defects."""
     ignore: tuple[str, ...] = ()

@@ -16,7 +16,8 @@ from cadnet.images.matching import nearest, signature
 from cadnet.images.resizing import scale_image, scale_mask
 from cadnet.images.tiles import grid, padded
 from cadnet.preparers.aligned import align_pair
-from cadnet.preparers.pairs.labels import Label, MaskRules, read_masks
+from cadnet.preparers.pairs.labels import Label
+from cadnet.preparers.pairs.masks import MaskRules, read_masks
 from cadnet.preparers.pairs.material import Reference, unlike_reference
 from cadnet.preparers.pairs.pictures import Size, mismatch
 from cadnet.preparers.pairs.shapes import paint
@@ -74,7 +75,7 @@ class PairRenderer:
 
     def _render_photograph(self, photo: Photograph, output: Output) -> None:
         image = read_image(self._root / photo.path)
-        mask = self._mask(photo, image, output)
+        mask = self._mask(photo, image)
         reference, chosen = self._chosen(photo, image)
         clean = self._reference(reference.source)
         full = (image.shape[1], image.shape[0])
@@ -109,7 +110,7 @@ class PairRenderer:
         self._held.move_to_end(source)
         return self._held[source]
 
-    def _mask(self, photo: Photograph, image: np.ndarray, output: Output) -> np.ndarray:
+    def _mask(self, photo: Photograph, image: np.ndarray) -> np.ndarray:
         """The mask of the whole photograph, all 255 where there is no label."""
         height, width = image.shape[:2]
         if photo.label is None:
@@ -122,13 +123,10 @@ class PairRenderer:
             if fault:
                 raise ImageError(fault)
             return mask
-        if any(shape.kind == "rle" and sum(shape.parts[0]) != width * height for shape in photo.label.shapes):
+        outlines = [shape.outline for shape in photo.label.shapes]
+        if any(outline.kind == "rle" and sum(outline.parts[0]) != width * height for outline in outlines):
             raise ImageError(f"the annotation of {photo.source} is made for another size; export it again")
-        mask, empty = paint(photo.label.shapes, width, height)
-        for shape in empty:
-            note = f"a {shape.kind} of {shape.label!r} covers no pixel of the photograph"
-            output.record(NOTES, photograph=photo.source, kind="empty object", note=note)
-        return mask
+        return paint(photo.label.shapes, width, height).mask
 
     def _scaled_mask(self, photo: Photograph, mask: np.ndarray, output: Output) -> np.ndarray:
         small = scale_mask(mask, self._params.scale)
@@ -154,8 +152,8 @@ class PairRenderer:
     ) -> None:
         size, labelled = self._params.size, photo.split != UNLABELLED
         tiles = self._grid(image)
-        regions = Regions(mask)
-        cuts = {suffix: regions.cut(x, y, size) for suffix, x, y in tiles} if labelled else {}
+        parts = Regions(mask).cut([(x, y) for _, x, y in tiles], size) if labelled else []
+        cuts = {suffix: part for (suffix, _, _), part in zip(tiles, parts, strict=labelled)}
         kept = self._kept(photo, cuts, output) if labelled else {suffix for suffix, _, _ in tiles}
         for suffix, x, y in tiles:
             if suffix not in kept:

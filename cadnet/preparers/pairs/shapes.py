@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import cycle, pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -19,87 +19,140 @@ MAX_OUTLINE = 2_000_000
 _RLE_TEXT = re.compile(r"(?:[P-o]{0,5}[0-O])*")
 
 
-class Shape(NamedTuple):
-    """One object: ``value`` is painted into the mask.
+class Outline(NamedTuple):
+    """What an object covers, in pixels, 0 being the left or upper edge of the first pixel.
 
-    ``parts`` in pixels, 0 being the left or upper edge of the first pixel: for "polygon" flat lists x, y, x,
-    y... whose union is meant; for "box" one list left, top, right, bottom; for "circle" one list x, y,
-    radius; for "rle" the run lengths of the whole photograph, column by column, beginning with what is not
-    meant.
+    ``parts``: for "polygon" flat lists x, y, x, y... whose union is meant, and for "rings" what an odd number
+    of them holds, so that inner ones are holes; for "box" one list left, top, right, bottom; for "circle" one
+    list x, y, radius; for "rle" the run lengths of the whole photograph, column by column, beginning with
+    what is not meant. ``area`` in pixels as its file states it, 0 where it does not.
     """
 
-    value: int
-    kind: Literal["polygon", "box", "circle", "rle"]
+    kind: Literal["polygon", "rings", "box", "circle", "rle"]
     parts: tuple[tuple[float, ...], ...]
-    label: str = ""
+    area: float = 0
 
 
-def check_shape(shape: Shape, width: int, height: int) -> str | None:
-    """Return what is wrong with a shape on a photograph of that size, None when nothing is."""
-    if shape.kind == "rle":
-        total = sum(shape.parts[0])
+class Shape(NamedTuple):
+    """One object: ``value`` is painted into the mask; ``where`` names it and its file."""
+
+    value: int
+    outline: Outline
+    where: str = ""
+
+
+class Painted(NamedTuple):
+    """``mask``: uint8 (H, W); ``empty``: shapes that cover no pixel; ``hidden``: those painted over."""
+
+    mask: np.ndarray
+    empty: list[Shape]
+    hidden: list[Shape]
+
+
+def check_outline(outline: Outline, width: int, height: int) -> str | None:
+    """Return what is wrong with an outline on a photograph of that size, None when nothing is."""
+    if outline.kind == "rle":
+        total = sum(outline.parts[0])
         return None if total == width * height else f"its runs cover {total} of {width * height} pixels"
     reach = MAX_REACH * max(width, height)
-    for part in shape.parts:
+    for part in outline.parts:
         # Also refuses NaN.
         if not all(abs(value) <= reach for value in part):
             return "its coordinates are no numbers near the photograph"
-        if shape.kind == "polygon" and (len(part) < 6 or len(part) % 2):
-            return f"a polygon has {len(part)} coordinates; it needs pairs of x and y, three at least"
-        if shape.kind == "polygon" and (len(part) > 2 * MAX_POINTS or _outline(part) > MAX_OUTLINE):
-            return "its outline is too long to be an object's"
+        if outline.kind in ("polygon", "rings"):
+            if len(part) < 6 or len(part) % 2:
+                return f"a polygon has {len(part)} coordinates; it needs pairs of x and y, three at least"
+            if len(part) > 2 * MAX_POINTS or _length(part) > MAX_OUTLINE:
+                return "its outline is too long to be an object's"
     return None
 
 
-def paint(shapes: Sequence[Shape], width: int, height: int) -> tuple[np.ndarray, list[Shape]]:
-    """Paint shapes, later ones over earlier ones, into a uint8 mask (H, W); parts outside are cut off.
+def with_holes(outline: Outline, width: int, height: int) -> Outline:
+    """Return a checked polygon of several parts as rings when its stated area says that some are holes.
 
-    Returns:
-        the mask, and the shapes that cover no pixel.
+    COCO means the union of the parts, but tools write holes as further parts too.
     """
+    rings = outline._replace(kind="rings")
+    if outline.kind != "polygon" or len(outline.parts) < 2 or outline.area <= 0:
+        return outline
+    union, odd = (int(_cover(item, width, height)[2].sum()) for item in (outline, rings))
+    return rings if abs(odd - outline.area) < abs(union - outline.area) else outline
+
+
+def paint(shapes: Sequence[Shape], width: int, height: int) -> Painted:
+    """Paint shapes, later ones over earlier ones; parts outside the photograph are cut off."""
     mask = np.zeros((height, width), np.uint8)
     empty = []
     for shape in shapes:
-        covered = [_cover(shape.kind, part, mask) for part in shape.parts]
-        for region, inside in covered:
-            region[inside] = shape.value
-        if not any(inside.any() for _, inside in covered):
+        left, top, inside = _cover(shape.outline, width, height)
+        mask[top : top + inside.shape[0], left : left + inside.shape[1]][inside] = shape.value
+        if not inside.any():
             empty.append(shape)
-    return mask, empty
+    hidden = []
+    # Covered anew instead of kept, which would take a bit map of the photograph for each run-length object.
+    for shape in shapes if len({shape.value for shape in shapes}) > 1 else ():
+        left, top, inside = _cover(shape.outline, width, height)
+        shown = mask[top : top + inside.shape[0], left : left + inside.shape[1]][inside]
+        if shown.size and not (shown == shape.value).any():
+            hidden.append(shape)
+    return Painted(mask, empty, hidden)
 
 
-def _cover(kind: str, part: tuple[float, ...], mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The part of ``mask`` around a shape's part, as a view, and which pixels of it are covered (bool)."""
-    height, width = mask.shape
+def _cover(outline: Outline, width: int, height: int) -> tuple[int, int, np.ndarray]:
+    """Left and upper edge of a window of the photograph, and which of its pixels are covered, bool (h, w)."""
+    pieces = [_piece(outline.kind, part, width, height) for part in outline.parts]
+    if len(pieces) == 1:
+        return pieces[0]
+    left, top = min(x for x, _, _ in pieces), min(y for _, y, _ in pieces)
+    right = max(x + inside.shape[1] for x, _, inside in pieces)
+    bottom = max(y + inside.shape[0] for _, y, inside in pieces)
+    whole = np.zeros((bottom - top, right - left), bool)
+    joined = np.logical_xor if outline.kind == "rings" else np.logical_or
+    for x, y, inside in pieces:
+        window = whole[y - top : y - top + inside.shape[0], x - left : x - left + inside.shape[1]]
+        joined(window, inside, out=window)
+    return left, top, whole
+
+
+def _piece(kind: str, part: tuple[float, ...], width: int, height: int) -> tuple[int, int, np.ndarray]:
+    """As :func:`_cover`, of one part."""
     if kind == "rle":
         runs = np.array(part, np.int64)
         flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-        return mask, flat.reshape(width, height).T
+        return 0, 0, flat.reshape(width, height).T
     if kind == "box":
-        left, top, right, bottom = (math.floor(value + 0.5) for value in part)
-        region = mask[max(0, top) : max(0, bottom), max(0, left) : max(0, right)]
-        return region, np.ones(region.shape, bool)
-    xs, ys = (part[0::2], part[1::2]) if kind == "polygon" else _around(part)
-    left, top = (max(0, math.floor(min(values))) for values in (xs, ys))
-    right, bottom = (max(0, math.ceil(max(values))) for values in (xs, ys))
-    region = mask[top:bottom, left:right]
-    if not region.size:
-        return region, np.zeros(region.shape, bool)
+        edges = [math.floor(value + 0.5) for value in part]
+    elif kind == "circle":
+        x, y, radius = part
+        edges = [math.floor(x - radius), math.floor(y - radius), math.ceil(x + radius), math.ceil(y + radius)]
+    else:
+        xs, ys = part[0::2], part[1::2]
+        # A pixel more, because drawing rounds at the borders of what it draws on.
+        edges = [
+            math.floor(min(xs)) - 1,
+            math.floor(min(ys)) - 1,
+            math.ceil(max(xs)) + 1,
+            math.ceil(max(ys)) + 1,
+        ]
+    left, right = (min(max(0, edge), width) for edge in edges[0::2])
+    top, bottom = (min(max(0, edge), height) for edge in edges[1::2])
+    size = (max(0, bottom - top), max(0, right - left))
+    if 0 in size or kind == "box":
+        return left, top, np.ones(size, bool)
     if kind == "circle":
-        down, across = np.ogrid[: region.shape[0], : region.shape[1]]
+        down, across = np.ogrid[: size[0], : size[1]]
         apart = (across + 0.5 + left - part[0]) ** 2 + (down + 0.5 + top - part[1]) ** 2
-        return region, apart <= part[2] ** 2
-    moved = [value - (left, top)[index % 2] for index, value in enumerate(part)]
-    runs = coco_mask.frPyObjects([moved], *region.shape)
-    return region, coco_mask.decode(runs)[:, :, 0].astype(bool)
+        return left, top, apart <= part[2] ** 2
+    # Rounded to fifths as pycocotools does, because after the shift halves of them could round otherwise.
+    moved = [
+        math.floor(5 * value + 0.5) / 5 - shift if shift else value
+        for value, shift in zip(part, cycle((left, top)), strict=False)
+    ]
+    runs = coco_mask.frPyObjects([moved], *size)
+    return left, top, coco_mask.decode(runs)[:, :, 0].astype(bool)
 
 
-def _around(circle: tuple[float, ...]) -> tuple[tuple[float, float], tuple[float, float]]:
-    x, y, radius = circle
-    return (x - radius, x + radius), (y - radius, y + radius)
-
-
-def _outline(part: tuple[float, ...]) -> float:
+def _length(part: tuple[float, ...]) -> float:
     points = list(zip(part[0::2], part[1::2], strict=True))
     return sum(math.dist(one, two) for one, two in pairwise([*points, points[0]]))
 
@@ -131,3 +184,10 @@ def run_lengths(counts: str) -> tuple[int, ...]:
     if any(run < 0 for run in runs):
         raise ValueError("a run length is negative")
     return tuple(runs)
+
+
+def run_lengths_of(mask: np.ndarray) -> tuple[int, ...]:
+    """Return the run lengths, column by column, of a bool mask (H, W)."""
+    flat = np.concatenate([[False], mask.ravel(order="F")])
+    edges = np.flatnonzero(flat[1:] != flat[:-1])
+    return tuple(np.diff([0, *edges, mask.size]).tolist())

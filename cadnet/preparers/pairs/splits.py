@@ -77,16 +77,15 @@ def _stated(folder: ProductFolder) -> dict[str, str] | None:
     if params.split_list is None:
         return None
     try:
-        stated = read_splits(params.split_list, "image", (*SPLITS, UNLABELLED))
+        listed = read_splits(params.split_list, "image", (*SPLITS, UNLABELLED))
     except (PreparationError, FileNotFoundError) as error:
         problems.add(str(error))
         return {}
-    gone = sorted(set(stated) - set(folder.groups))
-    if gone:
-        problems.add(
-            f"{params.split_list} names photographs that do not exist: {shown(gone)}; restore or remove "
-            "them (paths begin in the product's folder)"
-        )
+    stated: dict[str, str] = {}
+    for name, split in listed.items():
+        source = folder.finder.find(name, str(params.split_list), problems)
+        if source is not None and stated.setdefault(source, split) != split:
+            problems.add(f"{params.split_list} puts {source} into {stated[source]} and {split}; keep one")
     return stated
 
 

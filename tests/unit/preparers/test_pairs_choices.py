@@ -14,7 +14,8 @@ from cadnet.config import AlignmentParams, PairsSplitParams, SplitParams
 from cadnet.datasets.manifest import open_dataset
 from cadnet.files import read_json
 from cadnet.preparers.pairs import plan_pairs
-from cadnet.preparers.pairs.pictures import Picture, find_pictures, safe_ids
+from cadnet.preparers.pairs.names import Picture
+from cadnet.preparers.pairs.pictures import find_pictures, safe_ids
 from cadnet.preparers.pairs.splits import cover_classes
 from cadnet.writing.dataset import write_dataset
 from cadnet.writing.splits import draw_splits
@@ -36,7 +37,7 @@ def refused(product: FakeProduct, **values: Any) -> str:
 
 def several(root: Path, **values: Any) -> FakeProduct:
     """Three boards, four clean photographs of each in a sub-folder of its name."""
-    product = FakeProduct(root, missing_mask="clean", **values)
+    product = FakeProduct(root, labels=None, missing_mask="clean", **values)
     for seed, name in enumerate(("a", "b", "c")):
         clean = board(seed, 64, 64)
         product.picture(f"references/{name}.png", clean)
@@ -57,14 +58,19 @@ class TestReference:
 
     def test_by_group_of_a_pattern_and_of_the_table(self, tmp_path: Path) -> None:
         product = small(
-            tmp_path / "board", 3, missing_mask="clean", reference="group", group_pattern="(?P<group>p)"
+            tmp_path / "board",
+            3,
+            labels=None,
+            missing_mask="clean",
+            reference="group",
+            group_pattern="(?P<group>p)",
         )
         product.picture("references/p.png", board(0, 64, 64))
         product.picture("references/q.png", board(0, 64, 64))
         product.text("images.csv", "image;group;split\np0.png;q;train\np1.png;;val\nimages/p2.png;q;test\n")
         rows = manifest(product, tmp_path / "out").set_index("source")["reference_source"]
         assert rows.tolist() == ["references/q.png", "references/p.png", "references/q.png"]
-        product.yaml(missing_mask="clean", reference="group", group_pattern="(?P<group>x)")
+        product.yaml(labels=None, missing_mask="clean", reference="group", group_pattern="(?P<group>x)")
         assert "group_pattern '(?P<group>x)' finds no group in 'p1'" in refused(product)
 
     def test_nearest_in_spite_of_shifts_brightness_and_defects(self, tmp_path: Path) -> None:
@@ -84,7 +90,7 @@ class TestReference:
         assert set(rows.loc[rows["subset"] == "a", "reference_source"]) == {"references/a/one.png"}
 
     def test_by_name_in_the_table(self, tmp_path: Path) -> None:
-        product = small(tmp_path / "board", 3, missing_mask="clean")
+        product = small(tmp_path / "board", 3, labels=None, missing_mask="clean")
         product.picture("references/x y.png", board(3, 64, 64))
         lines = "p0.png,x y,train\np1.png,x y.png,val\np2.png,references/clean.png,test\n"
         product.text("images.csv", f"image,reference,split\n{lines}")
@@ -97,14 +103,16 @@ class TestReference:
     def test_none_or_too_many(self, tmp_path: Path) -> None:
         product = several(tmp_path / "board")
         assert "holds 3 pictures" in refused(product) and "reference: nearest" in refused(product)
-        product.yaml(missing_mask="clean", reference="group", references="references/[ab].png")
+        product.yaml(labels=None, missing_mask="clean", reference="group", references="references/[ab].png")
         assert "no reference is called 'c' like the group of images/c/0.png" in refused(product)
         for path in (product.root / "references").iterdir():
             path.unlink()
         assert "references/[ab].png' of product.yaml holds no picture" in refused(product)
 
     def test_a_reference_among_the_photographs_is_no_sample(self, tmp_path: Path) -> None:
-        product = small(tmp_path / "board", 3, missing_mask="clean", references="images/golden.png")
+        product = small(
+            tmp_path / "board", 3, labels=None, missing_mask="clean", references="images/golden.png"
+        )
         product.picture("images/golden.png", board(0, 64, 64))
         assert manifest(product, tmp_path / "out")["sample_id"].tolist() == ["p0", "p1", "p2"]
 
@@ -146,7 +154,7 @@ class TestSplits:
         text = refused(product, split_list=str(listed))
         assert (
             "no split to the labelled photographs images/p00.png" in text
-            and "do not exist: images/gone.png" in text
+            and "there is no photograph 'images/gone.png'" in text
         )
         product.text("images.csv", "image,split\np00.png,train\n")
         assert "give splits; remove one of them" in refused(product, split_list=str(listed))
@@ -162,7 +170,7 @@ class TestSplits:
         assert manifest(product, tmp_path / "alone")["group"].nunique() == 24
 
     def test_a_group_in_two_splits_is_refused(self, tmp_path: Path) -> None:
-        product = small(tmp_path / "board", 3, missing_mask="clean")
+        product = small(tmp_path / "board", 3, labels=None, missing_mask="clean")
         product.text("images.csv", "image,group,split\np0.png,lot,train\np1.png,lot,val\np2.png,x,test\n")
         assert "puts the group 'lot' into train and val" in refused(product)
 
@@ -182,7 +190,7 @@ class TestSplits:
         assert any("2 unlabelled photographs are left out" in note for note in info["notes"])
 
     def test_the_table_is_checked(self, tmp_path: Path) -> None:
-        product = small(tmp_path / "board", 3, missing_mask="clean")
+        product = small(tmp_path / "board", 3, labels=None, missing_mask="clean")
         lines = "gone.png,train\n../x.png,train\np0.png,training\np0.png,test\np1.png\n"
         product.text("images.csv", f"image,split\n{lines}")
         text = refused(product)
@@ -205,7 +213,7 @@ class TestSplits:
 
 
 def test_alignment_off_needs_equal_sizes(tmp_path: Path) -> None:
-    product = small(tmp_path / "board", 3, missing_mask="clean")
+    product = small(tmp_path / "board", 3, labels=None, missing_mask="clean")
     product.picture("images/p1.png", board(0, 70, 64))
     text = refused(product)
     assert "images/p1.png is 70 x 64, its reference references/clean.png 64 x 64; switch alignment on" in text

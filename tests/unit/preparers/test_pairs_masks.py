@@ -149,6 +149,113 @@ class TestMasks:
         assert "made for 64 x 48 pixels, images/p1.jpg has 48 x 64 as shown: its EXIF entry turns it" in text
 
 
+PALETTE = [0, 0, 0, 200, 0, 0, 0, 200, 0]
+
+
+def colored(made: FakeProduct, name: str, mask: np.ndarray, colors: list[int]) -> None:
+    picture = Image.fromarray(mask, "P")
+    picture.putpalette(colors)
+    picture.save(made.path(name))
+
+
+class TestColors:
+    def shown(self, colors: dict[int, tuple[int, int, int]], mask: np.ndarray) -> np.ndarray:
+        picture = np.zeros((*mask.shape, 3), np.uint8)
+        for value, color in colors.items():
+            picture[mask == value] = color
+        return picture
+
+    def test_palettes_that_disagree_are_refused(self, tmp_path: Path) -> None:
+        made = product(tmp_path, {})
+        colored(made, "masks/p0.png", ONE, PALETTE)
+        colored(made, "masks/p1.png", TWO, PALETTE)
+        assert np.array_equal(masks_of(made, tmp_path / "out")["p1"], TWO)
+        # Compacted, as by an optimiser: the second class has the first one's number.
+        colored(made, "masks/p1.png", ONE, [0, 0, 0, 0, 200, 0])
+        text = refused(made)
+        assert "1 is (200, 0, 0) in that of images/p0.png, 1 is (0, 200, 0) in that of images/p1.png" in text
+        colored(made, "masks/p0.png", TWO, PALETTE)
+        text = refused(made)
+        assert "2 is (0, 200, 0) in that of images/p0.png, 1 is (0, 200, 0) in that of images/p1.png" in text
+
+    @pytest.mark.parametrize(
+        ("name", "text"),
+        [
+            (
+                "labelmap.txt",
+                "# label:color_rgb:parts:actions\nbackground:0,0,0::\nscratch:200,0,0::\nDent:0,200,0::\n",
+            ),
+            ("masks/labelmap.txt", "scratch:200,0,0\ndent:0,200,0\n"),
+            ("masks/label_colors.txt", "0 0 0 background\n200 0 0 scratch\n0 200 0 dent\n"),
+            ("class_dict.csv", "name,r,g,b\nscratch,200,0,0\ndent,0,200,0\n"),
+        ],
+    )
+    def test_a_label_map_says_what_colours_mean(self, tmp_path: Path, name: str, text: str) -> None:
+        made = product(tmp_path, {"masks/p2.png": EMPTY})
+        made.text(name, text)
+        colored(made, "masks/p0.png", ONE, [0, 0, 0, 0, 200, 0])
+        made.picture("masks/p1.png", self.shown({1: (200, 0, 0)}, ONE))
+        masks = masks_of(made, tmp_path / "out")
+        assert np.array_equal(masks["p0"], TWO) and np.array_equal(masks["p1"], ONE)
+        assert np.array_equal(masks["p2"], EMPTY)
+
+    def test_a_label_map_of_numbers_and_names_of_other_meaning(self, tmp_path: Path) -> None:
+        mixed = ONE * 3 + rectangle(64, 64, (40, 40, 50, 50), 2) + rectangle(64, 64, (0, 0, 5, 5), 4)
+        made = product(tmp_path, {"masks/p0.png": mixed})
+        made.text("map.csv", "Pixel Value, Class\n0, background\n2, board\n3, dent\n4, unsure\n")
+        labels = {"map": "map.csv", "skip": ["board"], "ignore": ["unsure"]}
+        made.yaml(labels=labels)
+        expected = TWO + rectangle(64, 64, (0, 0, 5, 5), 255)
+        assert np.array_equal(masks_of(made, tmp_path / "out")["p0"], expected)
+        made.yaml(labels={"map": "map.csv"})
+        assert "p0.png holds numbers that mean no class: 2 (board), 4 (unsure)" in refused(made)
+
+    def test_what_no_map_explains(self, tmp_path: Path) -> None:
+        made = product(tmp_path, {"masks/p0.png": self.shown({1: (9, 8, 7)}, ONE)})
+        assert "p0.png is coloured" in refused(made) and "labelmap.txt" in refused(made)
+        made.text("labelmap.txt", "scratch:200,0,0\n")
+        assert "p0.png holds colours that mean no class: 9, 8, 7;" in refused(made)
+        made.text("labelmap.txt", "scratch:200,0,0\ndent:300,0,0\n")
+        assert "labelmap.txt, line 2: 'dent:300,0,0'" in refused(made)
+        made.text("labelmap.txt", "scratch:200,0,0\ndent:200,0,0\n")
+        assert "labelmap.txt, line 2: 'dent:200,0,0'" in refused(made)
+        made.text("class_dict.csv", "scratch,200,0,0\n")
+        assert "both name classes" in refused(made)
+
+
+class TestFolders:
+    def test_the_case_of_folders_and_names_and_other_names_of_a_class(self, tmp_path: Path) -> None:
+        masks = {"masks/Scratch/P0.png": WHITE, "masks/KRATZER/p1.png": WHITE, "masks/beule/p2.png": WHITE}
+        classes = {"scratch": {"labels": ["Kratzer"]}, "dent": {"labels": ["Beule"]}}
+        made = small(tmp_path / "board", 3, classes=classes)
+        for name, mask in masks.items():
+            made.picture(name, mask)
+        read = masks_of(made, tmp_path / "out")
+        assert np.array_equal(read["p0"], ONE) and np.array_equal(read["p1"], ONE)
+        assert np.array_equal(read["p2"], TWO)
+        made.picture("masks/Delle/p2.png", WHITE)
+        assert "its folder like a class ('Delle' is none)" in refused(made)
+
+    @pytest.mark.parametrize("other", ["masks/p0.bmp", "masks/P0.PNG", "masks/p0.png.png"])
+    def test_two_masks_of_one_photograph(self, tmp_path: Path, other: str) -> None:
+        made = product(tmp_path, {"masks/p0.png": ONE})
+        made.picture(other, TWO)
+        text = refused(made)
+        assert "images/p0.png has two masks" in text and other in text and "1 problem " in text
+
+    def test_a_class_under_a_later_one_is_not_lost_silently(self, tmp_path: Path) -> None:
+        made = product(tmp_path, {"masks/scratch/p0.png": WHITE, "masks/dent/p0.png": WHITE})
+        assert "overlap so that nothing is left of scratch" in refused(made)
+
+    def test_labels_of_other_formats_among_the_masks(self, tmp_path: Path) -> None:
+        made = product(tmp_path, {"masks/p0.png": ONE})
+        (made.root / "masks/p1.png").rename(made.root / "masks/p1.npy")
+        assert "p1.npy is no label of the format masks, and images/p1.png has no other" in refused(made)
+        for path in (made.root / "masks").iterdir():
+            path.unlink()
+        assert "labels 'masks' of product.yaml holds no file of the format masks" in refused(made)
+
+
 class TestMissing:
     def test_a_photograph_without_mask_is_unlabelled_clean_or_good(self, tmp_path: Path) -> None:
         made = small(tmp_path / "board", 3)

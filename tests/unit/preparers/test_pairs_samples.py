@@ -149,7 +149,7 @@ class TestRegistration:
         assert any(note.startswith("1 of 5 photographs could not be brought") for note in info["notes"])
 
     def test_a_failed_pair_of_another_size_is_completed_by_the_reference(self, tmp_path: Path) -> None:
-        product = small(tmp_path / "board", 3, missing_mask="clean")
+        product = small(tmp_path / "board", 3, labels=None, missing_mask="clean")
         product.picture("images/p0.png", np.full((50, 64, 3), 90, np.uint8))
         dataset = prepared(product, tmp_path / "out", alignment=AlignmentParams())
         row = dataset.manifest.iloc[0]

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from cadnet.datasets.manifest import DatasetError
-from cadnet.files import read_json
+from cadnet.files import read_json, write_json
 from cadnet.images import write_png
 from cadnet.validation import rules
 from tests.validation_project import DATASET, OUT, Summary, enter, failed, judge, message, record, rewrite
@@ -121,8 +121,9 @@ def test_a_sound_dataset_passes_every_check(sound: tuple[Path, Summary]) -> None
     assert failed(summary) == {}
     assert summary["samples"] == {"train": 12, "val": 6, "test": 6, "unlabelled": 2}
     assert summary["warnings"] == []
-    # No column about alignment, so there is nothing to say of it; all else was looked at.
-    assert [check["name"] for check in summary["checks"] if check["passed"] is None] == ["alignment"]
+    # It says nothing of labels or alignment, so there is nothing to say of them; all else was looked at.
+    unseen = [check["name"] for check in summary["checks"] if check["passed"] is None]
+    assert unseen == ["labels_kept", "label_classes", "alignment"]
 
 
 def test_nothing_else_is_found_broken(broken: Summary) -> None:
@@ -162,6 +163,42 @@ def test_the_page_needs_nothing_else(sound: tuple[Path, Summary]) -> None:
     assert "<script" not in page
     assert "http" not in page.replace("http-equiv", "")
     assert page.count("data:image/jpeg;base64,") == 3
+
+
+class TestLabels:
+    def name(self, labels: object) -> None:
+        """Say what labels name; photograph ``a`` became a sample with lines, ``b`` a clean one."""
+        info = read_json(DATASET / "dataset.json")
+        write_json(DATASET / "dataset.json", {**info, "labels": labels})
+
+        def sourced(table: pd.DataFrame) -> pd.DataFrame:
+            table["source"] = ""
+            lines = (table["n_line"] != "0") & (table["n_abpt"] == "0")
+            table.loc[table.index[lines][0], "source"] = "a"
+            table.loc[table.index[table["has_defect"].isin(["0", "False"])][0], "source"] = "b"
+            return table
+
+        rewrite(sourced)
+
+    def test_a_photograph_that_lost_its_label(self, project: Path) -> None:
+        self.name({"a": ["line"], "b": ["abpt", "line"], "gone": ["line"]})
+        summary = judge()
+        assert failed(summary) == {"labels_kept": ["b", "gone"]}
+        assert message(summary, "labels_kept") == "no pixel of abpt, line is left"
+
+    def test_one_class_of_several_is_a_warning(self, project: Path) -> None:
+        self.name({"a": ["line", "abpt"]})
+        summary = judge()
+        assert failed(summary) == {}
+        assert [row["subject"] for row in summary["warnings"]] == ["a"]
+
+    def test_a_class_of_which_nothing_is_left(self, project: Path) -> None:
+        self.name({"a": ["line", "scratch"]})
+        assert failed(judge()) == {"label_classes": ["scratch"]}
+
+    def test_an_entry_of_another_form(self, project: Path) -> None:
+        self.name(["a"])
+        assert failed(judge()) == {"tables": ["dataset.json"]}
 
 
 class TestTables:

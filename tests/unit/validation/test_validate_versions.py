@@ -167,7 +167,7 @@ def test_the_verdict_is_recorded_on_the_parent_run(project: Path, monkeypatch: p
     assert (run.status, run.metrics, run.tags["validation_passed"]) == (
         "FAILED", {"validation_passed": 0.0}, "false",
     )  # fmt: skip
-    assert run.tags[TAG_ERROR].startswith("validate: dataset 'synlcd' failed 1 of 36 checks")
+    assert run.tags[TAG_ERROR].startswith("validate: dataset 'synlcd' failed 1 of 38 checks")
     limits(class_share=[0.0, 0.5])
     judge()
     passed, before = tracker.find_runs("cadnet/synlcd/supervised")
@@ -190,6 +190,6 @@ def test_the_command_fails_with_one_error_and_exit_status_1(
         validate.main()
     assert caught.value.code == 1
     first, *rest = capsys.readouterr().err.splitlines()
-    assert first.startswith("error: dataset 'synlcd' failed 1 of 36 checks (Every mask exists and can be dec")
+    assert first.startswith("error: dataset 'synlcd' failed 1 of 38 checks (Every mask exists and can be dec")
     assert "02-001 (masks/02-001.png): image datasets/synlcd/masks/02-001.png does not exist" in "".join(rest)
     assert not (OUT / "profile.json").exists(), "what failed is not compared with"

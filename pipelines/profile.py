@@ -10,12 +10,15 @@ from __future__ import annotations
 import argparse
 import io
 import sys
+from collections import OrderedDict
 from collections.abc import MutableMapping
 from contextlib import suppress
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
 from cadnet.config import ConfigError, ProjectParams, parse_params
@@ -102,8 +105,13 @@ def _known(folder: Path) -> dict[str, Path]:
 def _merge(base: MutableMapping[str, Any], patch: MutableMapping[str, Any]) -> None:
     for key, value in patch.items():
         if value is None:
-            base.pop(key, None)
+            if key in base:
+                # The library's own deletion fails in a mapping that others take by `<<`.
+                OrderedDict.__delitem__(base, key)  # type: ignore[arg-type]
         elif isinstance(value, MutableMapping) and isinstance(base.get(key), MutableMapping):
+            if any(base[key] is taken.get(key) for taken in getattr(base, "merge", ())):
+                # Taken by `<<`: changed in place it would change where it was taken from, too.
+                base[key] = CommentedMap(deepcopy(dict(base[key])))
             _merge(base[key], value)
         else:
             base[key] = value

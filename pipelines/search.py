@@ -36,7 +36,7 @@ def search(params: ProjectParams, methods: Sequence[str] = ()) -> pd.DataFrame:
         methods: only these; empty for all of the main grid.
 
     Returns:
-        One row per method and candidate: ``scale, method, recipe, optimizer, lr, seed, epochs, pairs,
+        One row per method and candidate: ``scale, method, family, optimizer, lr, seed, epochs, pairs,
         best_epoch, val_miou, val_iou_<class>..., train_seconds, fingerprint``; ratios in [0, 1], the best
         epoch's.
 
@@ -52,7 +52,7 @@ def search(params: ProjectParams, methods: Sequence[str] = ()) -> pd.DataFrame:
         fingerprint = training_fingerprint(job)
         if fingerprint in rows:
             continue
-        recipe = job.train.recipes[job.method.recipe]
+        recipe = job.method.recipe
         sys.stdout.write(f"searching {name}: {recipe.optimizer}, learning rate {recipe.lr:g}\n")
         result = fit(job, CHECKPOINTS / "search" / fingerprint[:16], CACHE)
         rows[fingerprint] = {"scale": params.run.scale, **_row(name, job, recipe, result)}
@@ -62,24 +62,24 @@ def search(params: ProjectParams, methods: Sequence[str] = ()) -> pd.DataFrame:
 
 
 def search_jobs(params: ProjectParams, methods: Sequence[str]) -> Iterator[tuple[str, Job]]:
-    """Yield each method's name with a job per candidate of its recipe.
+    """Yield each method's name with a job per candidate of its family.
 
     Raises:
-        ConfigError: an unknown method, or one whose recipe has no candidates.
+        ConfigError: an unknown method, or one whose family has no candidates.
     """
     assert params.search is not None
     unknown = sorted(set(methods) - set(params.methods))
     if unknown:
         raise ConfigError(f"{PARAMS} defines no method {unknown}; it has {sorted(params.methods)}")
-    bare = sorted({params.methods[name].recipe for name in methods} - set(params.search.recipes))
+    bare = sorted({params.methods[name].family for name in methods} - set(params.search.recipes))
     if bare:
         raise ConfigError(f"search.recipes has no candidates for {bare}; add them to {PARAMS}")
     dataset = open_dataset(dataset_folder(params.search.dataset))
     for name in methods:
         method = params.methods[name]
-        for candidate in params.search.recipes[method.recipe]:
-            train = params.train.model_copy(update={"recipes": {method.recipe: candidate}})
-            yield name, Job(dataset, method, train, params.search.seed)
+        for candidate in params.search.recipes[method.family]:
+            tried = method.model_copy(update={"recipe": candidate})
+            yield name, Job(dataset, tried, params.train, params.search.seed)
 
 
 def _row(name: str, job: Job, recipe: Recipe, result: FitResult) -> dict[Hashable, Any]:
@@ -88,7 +88,7 @@ def _row(name: str, job: Job, recipe: Recipe, result: FitResult) -> dict[Hashabl
     }
     return {
         "method": name,
-        "recipe": job.method.recipe,
+        "family": job.method.family,
         "optimizer": recipe.optimizer,
         "lr": recipe.lr,
         "seed": job.seed,

@@ -25,6 +25,8 @@ RENAMED = {
     "false_share": "false_fraction",
 }
 """Former names of keys and values, with the present ones."""
+MOVED = {"train.recipes": "methods.*.recipe", "train.encoder_weights": "methods.*.encoder_weights"}
+"""Former places of keys, with the present ones."""
 
 
 def load_params(path: Path | str = "params.yaml") -> ProjectParams:
@@ -118,6 +120,8 @@ def _explain(item: Any) -> str:
     key = ".".join(str(part) for part in path)
     prefix = f"{key}: " if key else ""
     kind, value, message = item["type"], item.get("input"), item["msg"].removeprefix("Value error, ")
+    if key in MOVED:
+        return f"{prefix}is {MOVED[key]} now; move it there"
     old = path[-1] if kind == "extra_forbidden" and path else value
     if kind in ("extra_forbidden", "literal_error") and old in RENAMED:
         return f"{prefix}{old!r} is called {RENAMED[old]!r} now; rename it"

@@ -55,7 +55,7 @@ class SearchParams(Params):
     dataset: Name
     """The methods are scored on its validation split; the test split is not looked at."""
     recipes: dict[Name, Annotated[tuple[Recipe, ...], Field(min_length=1)]]
-    """The candidates for each of ``train.recipes``."""
+    """The candidates for each family of ``methods``."""
     seed: Seed = 0
 
 
@@ -96,8 +96,7 @@ class ProjectParams(Params):
             *((key, names, self.datasets) for key, names in self._single_datasets.items()),
             ("semi.methods", self.semi.methods, self.methods),
             *((f"products.{key}.methods", one.methods, self.run.methods) for key, one in registered),
-            ("methods.*.recipe", [m.recipe for m in self.methods.values()], self.train.recipes),
-            ("search.recipes", candidates, self.train.recipes),
+            ("search.recipes", candidates, {method.family for method in self.methods.values()}),
         ]
         for what, names, known in checks:
             missing = sorted(set(names) - set(known))

@@ -81,25 +81,8 @@ SemiMethodParams = Annotated[
 """Any of the methods, selected by its ``kind``."""
 
 
-class MethodParams(Params):
-    """One row of a results table: a network, its options and its losses."""
-
-    title: str
-    model: str
-    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
-    recipe: Name
-    loss: Literal["ce", "ce+cl", "ce+bcl", "ce+dice", "cl+cl"] = "ce"
-    """"cl+cl" is contrastive on scores as well as distances, without cross-entropy."""
-    contrastive_weight: Annotated[float, Field(ge=0)] = 0.0
-    """lambda_2 of Eq. 16, on a pixel mean; of "cl+cl" the weight of the distances' part."""
-    defect_weight: PositiveFloat = 1.0
-    """Of defects against background in "cl+cl"; the paper's is 1."""
-    semi: SemiMethodParams | None = None
-    """How the method learns from unlabelled images, if it does."""
-
-
 class Recipe(Params):
-    """How a family of networks is optimised."""
+    """How a method is optimised."""
 
     optimizer: Literal["adamw", "sgd"]
     lr: PositiveFloat
@@ -113,23 +96,66 @@ class Recipe(Params):
     warmup_fraction: Fraction = 0.0
 
 
-class TrainParams(Params):
+class AugmentParams(Params):
+    """How training samples are varied; image, reference and mask share the geometry."""
+
+    scale: tuple[PositiveFloat, PositiveFloat] = (1.0, 1.0)
+    """Range of the factor by which a sample is resized before the crop is cut, padded where too small."""
+    flip: Fraction = 0.5
+    """Chance of each of the two mirror images."""
+    turn: Fraction = 0.0
+    """Chance of a turn by 0, 90, 180 or 270 degrees, each alike."""
+    photometric: Fraction = 0.0
+    """Strength of brightness, contrast and colour changes, drawn independently for image and reference."""
+    brightness: Fraction = 0.0
+    """Chance that an image gets up to 1.5 times the contrast and up to half the range brighter. This, the
+    chance of ``blur`` (box of 3, 5 or 7 px) and that of ``noise`` (variance 10 to 50 in grey levels) are
+    changes of UAPS's code, drawn independently for image and reference."""
+    blur: Fraction = 0.0
+    noise: Fraction = 0.0
+
+    @model_validator(mode="after")
+    def _scale_ascends(self) -> Self:
+        if self.scale[0] > self.scale[1]:
+            raise ValueError(f"scale {list(self.scale)} must ascend; swap the two")
+        return self
+
+
+class MethodParams(Params):
+    """One row of a results table: a network, its options and its losses."""
+
+    title: str
+    model: str
+    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    family: Name
+    """Of networks that are optimised alike: the candidates of ``search.recipes`` that it tries."""
+    recipe: Recipe
+    encoder_weights: str | None = None
+    """A safetensors file for the network's encoder; None starts at random. Nothing is downloaded."""
+    loss: Literal["ce", "ce+cl", "ce+bcl", "ce+dice", "cl+cl"] = "ce"
+    """"cl+cl" is contrastive on scores as well as distances, without cross-entropy."""
+    contrastive_weight: Annotated[float, Field(ge=0)] = 0.0
+    """lambda_2 of Eq. 16, on a pixel mean; of "cl+cl" the weight of the distances' part."""
+    defect_weight: PositiveFloat = 1.0
+    """Of defects against background in "cl+cl"; the paper's is 1."""
+    augment: AugmentParams | None = None
+    """Augmentation of its own; None takes that of ``train``, so that none is favoured."""
+    semi: SemiMethodParams | None = None
+    """How the method learns from unlabelled images, if it does."""
+
+
+class TrainParams(AugmentParams):
     """What all methods share, so that none is favoured."""
 
     epochs: Positive
     batch_size: Annotated[int, Field(ge=2)]
     """Pairs per optimiser step over all devices (batch norm needs two)."""
     crop: Annotated[int, Field(ge=32, multiple_of=32)]
-    flip: Fraction = 0.5
-    photometric: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Strength of brightness, contrast and colour changes sampled independently for image and reference."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: bool = False
     gradient_clip: Annotated[float, Field(ge=0)] = 0.0
     validate_every: Positive = 1
     devices: Literal["auto"] | Positive = "auto"
-    encoder_weights: str | None = None
-    recipes: dict[Name, Recipe]
 
 
 class EvaluateParams(Params):

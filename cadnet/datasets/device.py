@@ -8,9 +8,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cadnet.datasets.augment import MEAN, STD, Augmentation, Geometry, gather, normalise
+from cadnet.datasets.augment import (
+    MEAN,
+    STD,
+    Augmentation,
+    Geometry,
+    gather,
+    normalise,
+    resample,
+    transposed,
+)
 from cadnet.datasets.cache import DecodedSplit
-from cadnet.types import PairBatch
+from cadnet.types import IGNORE_INDEX, PairBatch
 
 
 class DevicePairs:
@@ -49,10 +58,19 @@ class DevicePairs:
         self, index: Tensor, geometry: Geometry, augmentation: Augmentation, generator: torch.Generator
     ) -> PairBatch:
         """Return augmented pairs of ``index`` (B,), which like ``geometry`` is on the split's device."""
-        crop = augmentation.crop
-        image = normalise(gather(self.images, index, geometry, crop))
-        reference = normalise(gather(self.references, self.reference_index[index], geometry, crop))
-        mask = gather(self.masks, index, geometry, crop).long()
+        crop, rows = augmentation.crop, self.reference_index[index]
+        if augmentation.resizes:
+            # What lies beyond an image is of the mean colour and is not scored.
+            image = resample(normalise(self.images[index]), geometry, crop)
+            reference = resample(normalise(self.references[rows]), geometry, crop)
+            labels = self.masks[index].float()[:, None]
+            mask = resample(labels, geometry, crop, fill=IGNORE_INDEX, smooth=False)[:, 0].long()
+        else:
+            image = normalise(gather(self.images, index, geometry, crop))
+            reference = normalise(gather(self.references, rows, geometry, crop))
+            mask = gather(self.masks, index, geometry, crop).long()
+        if augmentation.turn:
+            image, reference, mask = (transposed(one, geometry) for one in (image, reference, mask))
         image = augmentation.distort(image, generator)
         reference = augmentation.distort(reference, generator)
         return PairBatch(image, reference, mask, index)
@@ -150,8 +168,8 @@ class TrainBatches:
         drawn = [self.rows[torch.randperm(len(self.rows), generator=generator)] for _ in range(passes)]
         order = torch.cat(drawn)[:count]
         geometry = self.augmentation.draw(count, *self.pairs.size, generator)
-        # One copy an epoch instead of five a step keeps the device free of host waits.
-        plan = torch.stack([order, *geometry]).to(self.pairs.device)  # (5, count)
+        # One copy an epoch instead of seven a step keeps the device free of host waits.
+        plan = torch.stack([order, *geometry]).to(self.pairs.device)  # (7, count)
         part = self.batch_size // self.world_size
         for start in range(self.rank * part, count, self.batch_size):
             index, *placed = plan[:, start : start + part]

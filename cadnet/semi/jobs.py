@@ -12,6 +12,7 @@ from torch import nn
 
 from cadnet.config import MethodParams, TrainParams
 from cadnet.config.training import CpsParams, DctParams, UamtParams, UapsParams, UccParams
+from cadnet.datasets.augment import Augmentation
 from cadnet.datasets.device import TrainBatches
 from cadnet.datasets.manifest import PreparedDataset
 from cadnet.losses.composite import build_loss
@@ -64,7 +65,8 @@ class FewLabelData(PairData):
 
     Args:
         dataset: for fine-tuning.
-        params: batch size and augmentation.
+        params: batch size.
+        augmentation: of both streams.
         seed: decides order and augmentation.
         cache: folder of decoded splits.
         labelled: rows of the train split whose masks may be used.
@@ -76,6 +78,7 @@ class FewLabelData(PairData):
         self,
         dataset: PreparedDataset,
         params: TrainParams,
+        augmentation: Augmentation,
         seed: int,
         cache: Path,
         *,
@@ -83,7 +86,7 @@ class FewLabelData(PairData):
         unlabelled: Sequence[int],
         steps: int,
     ) -> None:
-        super().__init__(dataset, params, seed, cache)
+        super().__init__(dataset, params, augmentation, seed, cache)
         self.labelled, self.unlabelled, self.steps = labelled, unlabelled, steps
 
     def train_dataloader(self) -> TrainBatches | SemiBatches:  # type: ignore[override]
@@ -216,6 +219,7 @@ class FinetuningJob(Job):
         data = FewLabelData(
             self.dataset,
             self.train,
+            self.augmentation,
             self.seed,
             cache,
             labelled=self.labelled,

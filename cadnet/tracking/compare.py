@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import io
 import math
-import re
 import textwrap
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -44,6 +43,7 @@ _RATIOS = (
 )  # fmt: skip
 _DECISIVE = ("method.", "train.", "evaluate.thresholds")
 """How the parameters begin that decide numbers; the others of the evaluation only arrange them."""
+_NAMES = ("method.title", "method.family")
 _TERMS = ["data", "digest", "scale", "variant"]
 """What rows must share to be compared."""
 _ABSENT = "–"
@@ -169,9 +169,7 @@ def _run_row(run: RunRecord, metrics: Sequence[str]) -> dict[str, object]:
     reason = "" if metrics[0] in run.metrics else f"without {metrics[0]}"
     if run.status != "FINISHED":
         reason = "still running" if run.status == "RUNNING" else "failed or killed"
-    # What decides the numbers: not the title, nor recipes of other methods.
-    others = re.compile(rf"method\.title$|train\.recipes\.(?!{re.escape(params.get('method.recipe', ''))}\.)")
-    decisive = (key for key in sorted(params) if key.startswith(_DECISIVE) and not others.match(key))
+    decisive = (key for key in sorted(params) if key.startswith(_DECISIVE) and key not in _NAMES)
     return {
         "data": " ".join(key.removeprefix(TAG_DATASET_DIGEST) for key, _ in data),
         "digest": " ".join(value for _, value in data),
@@ -238,17 +236,13 @@ def _block(runs: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
 def _short(key: str) -> str:
     """A setting without the part that all of its kind begin with."""
     parts = key.split(".")
-    return ".".join(parts[3 if key.startswith("train.recipes.") else 1 :]) or key
+    return ".".join(parts[2 if key.startswith("method.recipe.") else 1 :]) or key
 
 
 def _inequalities(runs: Sequence[RunRecord]) -> list[str]:
     """Where runs of equal terms are not quite on equal terms, one sentence each."""
     keys = {key for run in runs for key in run.params if key.startswith("train.")}
-    facts = {
-        f"{key} differs": [run.params.get(key, "not set") for run in runs]
-        for key in sorted(keys)
-        if not key.startswith("train.recipes.")
-    }
+    facts = {f"{key} differs": [run.params.get(key, "not set") for run in runs] for key in sorted(keys)}
     facts["speed was measured on"] = [
         run.tags.get("device") or run.tags.get("gpu", "unknown").replace("none", "CPU") for run in runs
     ]

@@ -92,7 +92,7 @@ def comparable_params(method: MethodParams, train: TrainParams) -> dict[str, str
     ``lr`` is the rate really used, scaled with the batch. ``lambda`` and ``decoder`` of a method without them
     are 0 and ``none``, so that it too has a position on the axis.
     """
-    recipe = train.recipes[method.recipe]
+    recipe = method.recipe
     return {
         "model": method.model,
         "loss": method.loss,

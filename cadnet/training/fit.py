@@ -130,7 +130,7 @@ def fit(
     plan = job.plan(cache)
     task = SegmentationTask(
         plan.learner,
-        job.recipe,
+        job.method.recipe,
         job.dataset.classes,
         job.train.batch_size,
         total_steps=plan.epochs * plan.steps,

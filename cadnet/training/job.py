@@ -11,11 +11,13 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from cadnet.config import MethodParams, Recipe, TrainParams
+from cadnet.config import MethodParams, TrainParams
+from cadnet.config.training import AugmentParams
 from cadnet.datasets.augment import Augmentation
 from cadnet.datasets.cache import DecodedSplit, decode_split
 from cadnet.datasets.device import DevicePairs, EvalBatches, TrainBatches
 from cadnet.datasets.manifest import PreparedDataset
+from cadnet.files import file_digest
 from cadnet.losses.composite import build_loss
 from cadnet.models.factory import build_model
 from cadnet.training.task import Learner, Supervised
@@ -47,17 +49,30 @@ class Job:
     seed: int
 
     @property
-    def recipe(self) -> Recipe:
-        """The recipe of the method's family of networks."""
-        return self.train.recipes[self.method.recipe]
+    def augmentation(self) -> Augmentation:
+        """How training samples are varied: the method's own way, else that of all."""
+        source = self.method.augment or self.train
+        return Augmentation(self.train.crop, **source.model_dump(include=set(AugmentParams.model_fields)))
 
     def identity(self) -> Mapping[str, Any]:
-        """Return, as JSON values, everything besides the code that decides the weights."""
+        """Return, as JSON values, everything besides the code that decides the weights.
+
+        Raises:
+            FileNotFoundError: the encoder's first weights are not there.
+        """
+        start = self.method.encoder_weights
+        if start is not None and not Path(start).is_file():
+            raise FileNotFoundError(
+                f"encoder_weights of {self.method.title!r} names {start}, which does not exist; put the file "
+                "there, or leave the key out for a random start"
+            )
         return {
             "data": self.dataset.digest,
             "method": self.method.model_dump(),
             "train": self.train.model_dump(),
             "seed": self.seed,
+            # By content: a file may be replaced under its name.
+            "encoder_weights": start and file_digest(Path(start)),
         }
 
     def plan(self, cache: Path) -> TrainingPlan:
@@ -65,7 +80,7 @@ class Job:
         torch.manual_seed(self.seed)
         return TrainingPlan(
             self.learner(),
-            PairData(self.dataset, self.train, self.seed, cache),
+            PairData(self.dataset, self.train, self.augmentation, self.seed, cache),
             self.train.epochs,
             len(self.dataset.split("train")) // self.train.batch_size,
         )
@@ -78,7 +93,7 @@ class Job:
 
 def build_network(method: MethodParams, train: TrainParams, num_classes: int) -> nn.Module:
     """Build a method's network from torch's generator, compiled where the parameters say so."""
-    model = build_model(method.model, num_classes, encoder_weights=train.encoder_weights, **method.options)
+    model = build_model(method.model, num_classes, method.encoder_weights, **method.options)
     if train.compile:
         model.compile()
     return model
@@ -90,9 +105,17 @@ class PairData(L.LightningDataModule):
     Batches are built when Lightning asks, because only then are rank and device known.
     """
 
-    def __init__(self, dataset: PreparedDataset, params: TrainParams, seed: int, cache: Path) -> None:
+    def __init__(
+        self,
+        dataset: PreparedDataset,
+        params: TrainParams,
+        augmentation: Augmentation,
+        seed: int,
+        cache: Path,
+    ) -> None:
         super().__init__()
-        self.dataset, self.params, self.seed, self.cache = dataset, params, seed, cache
+        self.dataset, self.params, self.augmentation = dataset, params, augmentation
+        self.seed, self.cache = seed, cache
 
     def prepare_data(self) -> None:
         """Decode into the cache on the first process only."""
@@ -110,9 +133,8 @@ class PairData(L.LightningDataModule):
         :class:`~cadnet.datasets.device.TrainBatches`."""
         trainer = self.trainer
         assert trainer is not None
-        augmentation = Augmentation(self.params.crop, self.params.flip, self.params.photometric)
-        ranks = trainer.global_rank, trainer.world_size
-        return TrainBatches(pairs, augmentation, self.params.batch_size, seed, *ranks, rows=rows, steps=steps)
+        ranks, size = (trainer.global_rank, trainer.world_size), self.params.batch_size
+        return TrainBatches(pairs, self.augmentation, size, seed, *ranks, rows=rows, steps=steps)
 
     def val_dataloader(self) -> EvalBatches:
         """Return whole pairs of this process."""

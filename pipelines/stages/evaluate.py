@@ -77,7 +77,13 @@ def evaluate(trial: TrialName, params: ProjectParams) -> None:
         run.set_tags({"device": device_name(device)})
         run.log_table(pd.DataFrame([result.scalars()]), "tables/test_metrics.json")
         run.log_artifacts(trial.evaluation, "evaluation")
-    shutil.rmtree(CHECKPOINTS / trial.path, ignore_errors=True)
+    # Of the training only what it came to is kept, in case its stage runs again.
+    for folder in (CHECKPOINTS / trial.path).glob("*"):
+        if folder.name == str(description.metadata["fingerprint"])[:16]:
+            for state in folder.glob("state.*"):
+                state.unlink()
+        else:
+            shutil.rmtree(folder)
 
 
 def _choose(

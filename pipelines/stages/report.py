@@ -345,15 +345,15 @@ def search_section(params: ProjectParams) -> Section | None:
     if untried:
         facts.append(f"not searched, with the recipe of their family: {', '.join(untried)}")
     tables = []
-    for recipe, rows in table.groupby("recipe", sort=False):
+    for family, rows in table.groupby("family", sort=False):
         wide = rows.pivot_table(index="method", columns="candidate", values="val_miou", sort=False) * 100
         wide.loc["mean"] = wide.mean()
         titles = {name: method.title for name, method in params.methods.items()}
         wide.insert(0, "Method", [titles.get(str(name), str(name)) for name in wide.index])
-        if (chosen := params.train.recipes.get(str(recipe))) is not None:
-            taken = f"{chosen.optimizer.upper().replace('ADAMW', 'AdamW')} {chosen.lr:g}"
-            wide = wide.rename(columns={taken: f"{taken} (taken)"})
-        caption = f"Validation mIoU in percent by candidate, recipe {recipe}"
+        chosen = (params.methods[name].recipe for name in params.run.methods if name in wide.index)
+        taken = {f"{one.optimizer.upper().replace('ADAMW', 'AdamW')} {one.lr:g}" for one in chosen}
+        wide = wide.rename(columns={name: f"{name} (taken)" for name in taken})
+        caption = f"Validation mIoU in percent by candidate, family {family}"
         tables.append(frame_block(caption, wide.reset_index(drop=True).rename_axis(columns=None)))
     blocks = [Fold("Search space, budget and outcome", [Text(facts, items=True), *tables])]
     return Section("search", "How the recipes were chosen", blocks=blocks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from cadnet.datasets.manifest import DatasetError, open_dataset
 from cadnet.files import atomic_directory, atomic_path, read_json, tree_digest, value_digest
 from cadnet.tracking import Run, metric_points, track_stage
 from cadnet.tracking.trials import training_params
-from cadnet.training.fit import STATE_FILE, FitResult, fit
+from cadnet.training.fit import STATE_FILE, fit
 from cadnet.training.job import Job
 from cadnet.training.task import Epoch
 from pipelines.stages.command import parse_trial, read_params, run_stage
@@ -39,10 +40,14 @@ CODE = (
     "losses/*.py",
     "models/*.py",
     "training/*.py",
+    "images/files.py",
+    "types.py",
     "evaluation/counts.py",
     "evaluation/metrics.py",
 )
 """Sources that decide the weights; the counts and metrics choose the best epoch."""
+HISTORY = "history.csv"
+"""Beside the best weights once a training has finished."""
 
 
 def train(trial: TrialName, params: ProjectParams) -> None:
@@ -67,8 +72,9 @@ def run_job(
 ) -> None:
     """Do ``job`` (or resume it) as ``trial`` and publish what comes of it.
 
-    The state stays until the trial is evaluated: killed before DVC has noted the outputs, the stage runs
-    again and finds its training finished.
+    What came of the last training stays in its folder of :data:`~pipelines.trials.CHECKPOINTS`. A stage that
+    runs again, because it was killed before DVC had noted the outputs or because code was edited that decides
+    no weights, finds its training finished there.
 
     Args:
         trial: whose files are written.
@@ -80,6 +86,10 @@ def run_job(
     """
     fingerprint = training_fingerprint(job, code)
     work = CHECKPOINTS / trial.path / fingerprint[:16]
+    if (work / HISTORY).is_file():
+        sys.stdout.write(f"{trial}: nothing that decides the weights has changed; they are kept\n")
+        publish(trial, work)
+        return
     trained = job.dataset
     metadata = {
         "fingerprint": fingerprint,
@@ -103,7 +113,9 @@ def run_job(
     ) as run:
         run.log_dataset(trained_on(trial, params), trained.digest, str(trained.root))
         result = fit(job, work, CACHE, on_epoch=lambda row: log_epoch(run, row), metadata=metadata)
-        publish(trial, work, result)
+        with atomic_path(work / HISTORY) as temporary:
+            pd.DataFrame(result.history).to_csv(temporary, index=False)
+        publish(trial, work)
         run.log_model(*(trial.model / name for name in MODEL_FILES))
         best = {f"best_{k}": v for k, v in result.best.items() if k.startswith(("epoch", "val_"))}
         run.log_metrics(metric_points(numbers(best)))
@@ -135,8 +147,8 @@ def training_fingerprint(job: Job, code: Sequence[str] = ()) -> str:
     return value_digest(job.identity(), tree_digest(sources, package))
 
 
-def publish(trial: TrialName, work: Path, result: FitResult) -> None:
-    """Copy the best weights, those of companions too, to their final place, then write the history table."""
+def publish(trial: TrialName, work: Path) -> None:
+    """Copy the best weights, those of companions too, to their final place, then the history table."""
     with atomic_directory(trial.model) as folder:
         for weights in work.glob(f"**/{MODEL_FILES[0]}"):
             place = folder / weights.parent.relative_to(work)
@@ -144,7 +156,7 @@ def publish(trial: TrialName, work: Path, result: FitResult) -> None:
             for name in MODEL_FILES:
                 shutil.copyfile(weights.with_name(name), place / name)
     with atomic_path(trial.history) as temporary:
-        pd.DataFrame(result.history).to_csv(temporary, index=False)
+        shutil.copyfile(work / HISTORY, temporary)
 
 
 def log_epoch(run: Run, row: Epoch) -> None:

@@ -10,6 +10,8 @@ import grimp
 import pytest
 import yaml
 
+from pipelines.stages import pretrain, train
+
 ROOT = Path(__file__).parents[2]
 STAGES: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
 GRAPH = grimp.build_graph("cadnet", "pipelines", cache_dir=None)
@@ -83,3 +85,15 @@ def test_a_dependency_that_is_left_out_is_seen() -> None:
     deps = set(block("register")["deps"]) - {"pipelines/stages/scoring.py"}
     imported = {file_of(name) for name in closure("pipelines.stages.register", deps=deps)}
     assert {path for path in imported if path.endswith("scoring.py") and not covered(path, deps)}
+
+
+@pytest.mark.parametrize(
+    ("stage", "code"), [("train", train.CODE), ("finetune", (*train.CODE, *pretrain.CODE))]
+)
+def test_fingerprints_cover_the_librarys_code_that_a_training_depends_on(
+    stage: str, code: Iterable[str]
+) -> None:
+    files = {path for pattern in code for path in (ROOT / "cadnet").glob(pattern)}
+    deps = [ROOT / dep for dep in block(stage)["deps"] if dep.startswith("cadnet/")]
+    needed = {file for dep in deps for file in ([dep] if dep.is_file() else dep.rglob("*.py"))}
+    assert len(deps) > 4 and needed - files == set()

@@ -174,7 +174,9 @@ def tiny_params(params: dict[str, Any]) -> dict[str, Any]:
     }
     params["datasets"]["synlcd-acceptance"] = params["datasets"]["synlcd"] | {"seed": 1000}
     params["train"] |= {"epochs": 4, "crop": 32, "batch_size": 4, "precision": "fp32"}
-    params["train"]["recipes"]["transformer"] |= {"lr": 0.003, "reference_batch": 4}
+    for method in params["methods"].values():
+        if method["family"] == "transformer":
+            method["recipe"] |= {"lr": 0.003, "reference_batch": 4}
     return params
 
 

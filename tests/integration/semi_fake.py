@@ -24,7 +24,8 @@ def method(kind: str) -> MethodParams:
             "title": kind,
             "model": "unet",
             "options": {"width": 4, "auxiliary": KINDS.get(kind, 0)},
-            "recipe": "small",
+            "family": "small",
+            "recipe": RECIPE,
             "loss": "ce+dice",
             "semi": {"kind": kind} if kind in KINDS else None,
         }
@@ -39,7 +40,6 @@ def train(epochs: int, devices: int = 1, precision: str = "fp32") -> TrainParams
             "crop": 32,
             "precision": precision,
             "devices": devices,
-            "recipes": {"small": RECIPE},
         }
     )
 

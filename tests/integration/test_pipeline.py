@@ -55,7 +55,7 @@ def test_every_stage_ran_once_and_left_its_files(finished: Finished) -> None:
 
 def test_nothing_is_left_over(finished: Finished) -> None:
     project = finished.project
-    assert not list((project.root / "checkpoints").rglob("*.safetensors"))
+    assert not list((project.root / "checkpoints").rglob("state.*"))
     assert not [path for path in project.root.rglob("*.tmp*") if ".dvc" not in path.parts]
     untracked = project.run("git", "status", "--porcelain", "--untracked-files=all").splitlines()
     # What is to be committed: the lock and the small results; all else is ignored or unchanged.
@@ -135,7 +135,7 @@ def test_training_and_evaluation_share_one_run(finished: Finished, method: str, 
     }  # fmt: skip
     assert {name: run.tags.get(name) for name in wanted} == wanted
     assert run.params["train.epochs"] == "4"
-    assert run.params["method.recipe"] == "transformer"
+    assert run.params["method.recipe.optimizer"] == "adamw"
     assert run.params["evaluate.batch_size"] == "16"
     artifacts = tracker.find_run(run.run_id).download("", tmp_path / "run")
     assert file_digest(artifacts / "model/weights.safetensors") == file_digest(

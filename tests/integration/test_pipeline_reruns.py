@@ -40,8 +40,8 @@ ACCEPTANCE = {"prepare@synlcd-acceptance", "validate@synlcd-acceptance"}
 EDITS: list[tuple[str, Any, set[str], set[str]]] = [
     # key, value, stages that read it, stages that have to follow; the report shows all settings
     (
-        "methods.segformer.recipe",
-        "other",
+        "methods.segformer.recipe.lr",
+        0.002,
         {"train@synlcd-segformer-0", "report"},
         {"train@synlcd-segformer-0", "evaluate@synlcd-segformer-0", *PRODUCT, "report"},
     ),

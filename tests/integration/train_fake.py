@@ -10,14 +10,14 @@ from cadnet.datasets.manifest import open_dataset
 from cadnet.training.fit import fit
 from cadnet.training.job import Job
 
-METHOD = MethodParams(title="CADNet", model="cadnet", recipe="small", loss="ce+bcl", contrastive_weight=0.05)
+RECIPE = Recipe(optimizer="adamw", lr=1e-3, weight_decay=0.01, schedule="cosine", warmup_fraction=0.1)
+METHOD = MethodParams(
+    title="CADNet", model="cadnet", family="small", recipe=RECIPE, loss="ce+bcl", contrastive_weight=0.05
+)
 
 
 def job(dataset: Path, epochs: int, devices: int = 1, method: MethodParams = METHOD) -> Job:
-    recipe = Recipe(optimizer="adamw", lr=1e-3, weight_decay=0.01, schedule="cosine", warmup_fraction=0.1)
-    train = TrainParams(
-        epochs=epochs, batch_size=4, crop=32, precision="fp32", devices=devices, recipes={"small": recipe}
-    )
+    train = TrainParams(epochs=epochs, batch_size=4, crop=32, precision="fp32", devices=devices)
     return Job(open_dataset(dataset), method, train, seed=3)
 
 

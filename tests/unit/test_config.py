@@ -38,16 +38,15 @@ methods:
     title: CADNet
     model: cadnet
     options: {decoder: add, dropout: 0.1}
-    recipe: transformer
+    family: transformer
+    recipe: &transformer {optimizer: adamw, lr: 0.002, weight_decay: 0, schedule: cosine}
     loss: ce+bcl
     contrastive_weight: 0.02
-  plain: {title: Plain, model: segformer, recipe: transformer}
+  plain: {title: Plain, model: segformer, family: transformer, recipe: *transformer}
 train:
   epochs: 5
   batch_size: 8
   crop: 64
-  recipes:
-    transformer: {optimizer: adamw, lr: 0.002, weight_decay: 0, schedule: cosine}
 """
 
 
@@ -77,9 +76,9 @@ class TestGoodFile:
         assert params.run.seeds == (0, 1)
         assert params.datasets["lcd"].line.width == Range(low=3, high=9, step=3)
         assert params.methods["cadnet"].options == {"decoder": "add", "dropout": 0.1}
-        assert params.train.recipes["transformer"].weight_decay == 0.0
+        assert params.methods["plain"].recipe.weight_decay == 0.0
         assert (params.evaluate.thresholds, params.evaluate.defect_sizes) == (100, (0.001, 0.01))
-        assert params.methods["plain"].loss == "ce" and params.train.encoder_weights is None
+        assert params.methods["plain"].loss == "ce" and params.methods["plain"].encoder_weights is None
         assert params.datasets["lcd"].abpt == AbptParams()
         with pytest.raises(ValueError, match="frozen"):
             params.train.epochs = 6  # type: ignore[misc]
@@ -141,12 +140,12 @@ class TestMistakes:
             ("  epochs: 5\n", "", "train.epochs: missing; add it"),
             ("batch_size: 8", "batch_size: 1", "train.batch_size: "),
             ("crop: 64", "crop: 65", "train.crop: Input should be a multiple of 32"),
-            ("lr: 0.002", "lr: .inf", "train.recipes.transformer.lr: Input should be a finite number"),
-            ("lr: 0.002", "lr: .nan", "train.recipes.transformer.lr: Input should be a finite number"),
-            ("optimizer: adamw", "optimizer: adam", "train.recipes.transformer.optimizer: "),
+            ("lr: 0.002", "lr: .inf", "methods.cadnet.recipe.lr: Input should be a finite number"),
+            ("lr: 0.002", "lr: .nan", "methods.cadnet.recipe.lr: Input should be a finite number"),
+            ("optimizer: adamw", "optimizer: adam", "methods.cadnet.recipe.optimizer: "),
             ("loss: ce+bcl", "loss: bcl", "methods.cadnet.loss: Input should be 'ce', 'ce+cl', "),
             ("loss: ce+bcl", "loss: few-label", "methods.cadnet.loss: 'few-label' is called 'cl+cl' now"),
-            ("schedule: cosine", "schedule: onecycle", "train.recipes.transformer.schedule: 'onecycle' is"),
+            ("schedule: cosine", "schedule: onecycle", "methods.cadnet.recipe.schedule: 'onecycle' is"),
             ("    size: 64", "    registration: {}", "datasets.lcd.registration: 'registration' is called"),
             ("preparer: synlcd", "preparer: pcb", "datasets.lcd: preparer 'pcb' is unknown; choose one of"),
             ("    preparer: synlcd\n", "", "datasets.lcd: preparer is missing; add"),
@@ -156,7 +155,8 @@ class TestMistakes:
             ("datasets: [lcd]", "datasets: [../lcd]", "run.datasets.0: String should match pattern"),
             ("datasets: [lcd]", "datasets: [pcb]", "run.datasets names ['pcb'], which is not defined"),
             ("[cadnet, plain]", "[cadnet, unet]", "run.methods names ['unet'], which is not defined"),
-            ("recipe: transformer}", "recipe: cnn}", "methods.*.recipe names ['cnn'], which is not defined"),
+            ("epochs: 5", "epochs: 5\n  recipes: {}", "train.recipes: is methods.*.recipe now"),
+            ("crop: 64", "crop: 64\n  scale: [2.0, 0.5]", "train: scale [2.0, 0.5] must ascend; swap"),
         ],
     )  # fmt: skip
     def test_key_value_and_fix_are_named(self, tmp_path: Path, old: str, new: str, error: str) -> None:

@@ -34,10 +34,11 @@ DATASETS = """datasets:
   kept: {preparer: synlcd}
   board: {preparer: pku_pcb}
 """
+CE = "{title: CE, model: cadnet, family: transformer, recipe: *transformer}"
 BASE = (
     GOOD.replace("datasets:\n  lcd:", f"{DATASETS}  lcd:")
     .replace("prepare: [lcd]", "prepare: [lcd, line, abpt, kept]")
-    .replace("  plain:", "  ce: {title: CE, model: cadnet, recipe: transformer}\n  plain:")
+    .replace("  plain:", f"  ce: {CE}\n  plain:")
 )
 FULL = BASE + GRIDS
 FEW = BASE + SEMI
@@ -61,7 +62,7 @@ class TestGrids:
 
     def test_grids_share_datasets_that_are_prepared_once(self, tmp_path: Path) -> None:
         shared = changed(FULL, "[line, abpt], methods: [cadnet, plain]", "[lcd], methods: [ce2]")
-        shared = shared.replace("  ce: {", "  ce2: {title: CE2, model: cadnet, recipe: transformer}\n  ce: {")
+        shared = shared.replace("  ce: {", f"  ce2: {CE}\n  ce: {{")
         assert load(tmp_path, shared).cross.trials == (("lcd", "ce2", 0), ("lcd", "ce2", 1))
 
     @pytest.mark.parametrize(

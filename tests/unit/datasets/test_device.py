@@ -11,7 +11,9 @@ from cadnet.datasets.augment import (
     from_unit_range,
     gather,
     normalise,
+    resample,
     to_unit_range,
+    transposed,
 )
 from cadnet.datasets.cache import decode_split
 from cadnet.datasets.device import DevicePairs, EvalBatches, TrainBatches
@@ -27,7 +29,7 @@ def pairs(tmp_path_factory) -> DevicePairs:
 
 
 def geometry(top: int, left: int, flip_x: int, flip_y: int) -> Geometry:
-    return Geometry(*(torch.tensor([value]) for value in (top, left, flip_x, flip_y)))
+    return Geometry(*(torch.tensor([value]) for value in (top, left, 4, flip_x, flip_y, 0)))
 
 
 @pytest.mark.parametrize("flip_x", [0, 1])
@@ -57,12 +59,62 @@ def test_normalise_is_imagenet() -> None:
     assert normalise(pixel).flatten().tolist() == pytest.approx(expected, abs=1e-6)
 
 
-def test_image_reference_and_mask_share_their_geometry(pairs: DevicePairs) -> None:
-    batches = TrainBatches(pairs, Augmentation(crop=32, flip=0.5), 4, seed=1)
+@pytest.mark.parametrize("turn", [0.0, 1.0])
+def test_image_reference_and_mask_share_their_geometry(pairs: DevicePairs, turn: float) -> None:
+    batches = TrainBatches(pairs, Augmentation(crop=32, flip=0.5, turn=turn), 4, seed=1)
     for batch in batches:
         # In the fakes a pixel differs from its reference exactly where the mask has a class.
         differs = ((batch.image - batch.reference).abs() > 1e-6).any(dim=1)
         assert torch.equal(differs, batch.mask > 0)
+
+
+def test_a_turn_is_that_of_the_whole_crop() -> None:
+    augmentation = Augmentation(32, flip=0.0, turn=1.0)
+    drawn = augmentation.draw(64, 32, 32, torch.Generator().manual_seed(0))
+    source = torch.arange(32 * 32).view(1, 32, 32)
+    crops = transposed(gather(source, torch.zeros(64, dtype=torch.int64), drawn, 32), drawn)
+    turns = [source[0].rot90(quarters) for quarters in range(4)]
+    found = [next(k for k, turn in enumerate(turns) if torch.equal(turn, crop)) for crop in crops]
+    assert set(found) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize(("flip_x", "flip_y"), [(0, 0), (1, 0), (0, 1)])
+def test_a_resized_window_of_the_crops_own_side_is_the_plain_crop(
+    pairs: DevicePairs, flip_x: int, flip_y: int
+) -> None:
+    image, drawn = normalise(pairs.images[:1]), geometry(1, 2, flip_x, flip_y)
+    plain = gather(image, torch.tensor([0]), drawn, 4)
+    torch.testing.assert_close(resample(image, drawn, 4), plain, atol=1e-4, rtol=0)
+
+
+def test_a_sample_shrunk_below_the_crop_is_padded_and_one_enlarged_is_cut(pairs: DevicePairs) -> None:
+    small = next(iter(TrainBatches(pairs, Augmentation(32, scale=(0.5, 0.5)), 12, seed=1)))
+    outside = small.mask == 255
+    assert outside.float().mean() == 0.75
+    # Beyond the image is the mean colour, 0 when normalised; half a pixel at the edge is interpolated.
+    beyond = small.image[outside.unsqueeze(1).expand_as(small.image)]
+    assert (beyond == 0).float().mean() > 0.95
+    assert len({tuple((~one).nonzero()[0].tolist()) for one in outside}) > 6
+    large = next(iter(TrainBatches(pairs, Augmentation(32, scale=(2.0, 2.0)), 12, seed=1)))
+    assert large.image.shape == (12, 3, 32, 32) and not (large.mask == 255).any()
+    differs, defect = ((large.image - large.reference).abs() > 1e-4).any(dim=1), large.mask > 0
+    # Interpolation carries a defect's edge by half a source pixel at most.
+    assert differs[defect].all() and (differs & ~defect).sum() < defect.sum()
+
+
+@pytest.mark.parametrize("change", ["brightness", "blur", "noise"])
+def test_degradations_have_their_chance_and_stay_in_range(pairs: DevicePairs, change: str) -> None:
+    image = normalise(pairs.images[:1]).expand(200, -1, -1, -1)
+    seen = Augmentation(32, **{change: 0.3}).distort(image, torch.Generator().manual_seed(0))
+    changed = ((seen - image).abs() > 1e-3).flatten(1).any(dim=1)
+    assert 0.15 < changed.float().mean() < 0.45
+    pixels, before = to_unit_range(seen), to_unit_range(image)
+    assert pixels.min() > -1e-5 and pixels.max() < 1 + 1e-5
+    if change == "brightness":
+        assert (pixels >= before - 1e-5).all()
+    if change == "noise":
+        inside = changed.view(-1, 1, 1, 1) & (before > 0.1) & (before < 0.9)
+        assert 3.2 < (255 * (pixels - before))[inside].std() < 7.1
 
 
 def test_photometry_is_independent_for_image_and_reference(pairs: DevicePairs) -> None:

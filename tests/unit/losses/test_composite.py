@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from cadnet.config import MethodParams
+from cadnet.config import MethodParams, Recipe
 from cadnet.losses.composite import CompositeLoss, build_loss
 from cadnet.types import Auxiliary, SegOutput
 
@@ -54,7 +54,10 @@ def test_all_ignored_is_zero() -> None:
 
 
 def test_built_from_params() -> None:
-    method = MethodParams(title="t", model="cadnet", recipe="r", loss="ce+bcl", contrastive_weight=0.05)
+    recipe = Recipe(optimizer="adamw", lr=0.1, weight_decay=0.0, schedule="constant")
+    method = MethodParams(
+        title="t", model="cadnet", family="f", recipe=recipe, loss="ce+bcl", contrastive_weight=0.05
+    )
     values = build_loss(method, (10, 30))(output(), MASK)
     assert values["loss"].item() == pytest.approx(CE + 0.05 * BCL)
 

@@ -11,7 +11,6 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
-from cadnet.config import MethodParams
 from cadnet.models.change_attention import AddAttention, MultiplyAttention
 from cadnet.models.factory import MODELS, build_model, model_options
 from cadnet.models.mit import from_smp_state_dict
@@ -20,10 +19,7 @@ from cadnet.models.tensors import WeightsError, load_encoder_weights
 
 def test_options_reach_the_network() -> None:
     assert isinstance(build_model("cadnet", 2).head.attention, AddAttention)
-    method = MethodParams(
-        title="t", model="cadnet", options={"decoder": "multiply", "drop_path": 0}, recipe="adam"
-    )
-    network = build_model(method.model, 6, **method.options)
+    network = build_model("cadnet", 6, decoder="multiply", drop_path=0)
     assert isinstance(network.head.attention, MultiplyAttention)
     assert network.head.classifier.out_channels == 7
     assert network.encoder.stages[3].blocks[1].drop_path.rate == 0

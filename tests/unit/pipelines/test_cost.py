@@ -50,16 +50,14 @@ def test_peak_memory_holds_what_was_allocated() -> None:
 
 
 def test_all_methods_have_the_same_comparable_settings() -> None:
-    recipes = {
-        "sgd": Recipe(optimizer="sgd", lr=0.01, reference_batch=16, weight_decay=5e-4, schedule="poly"),
-        "adamw": Recipe(optimizer="adamw", lr=0.004, weight_decay=0.01, schedule="cosine"),
-    }
-    train = TrainParams(epochs=5, batch_size=8, crop=128, recipes=recipes)
-    fcn = comparable_params(MethodParams(title="FCN", model="fcn", recipe="sgd"), train)
+    sgd = Recipe(optimizer="sgd", lr=0.01, reference_batch=16, weight_decay=5e-4, schedule="poly")
+    adamw = Recipe(optimizer="adamw", lr=0.004, weight_decay=0.01, schedule="cosine")
+    train = TrainParams(epochs=5, batch_size=8, crop=128)
+    fcn = comparable_params(MethodParams(title="FCN", model="fcn", family="cnn", recipe=sgd), train)
     cadnet = comparable_params(
         MethodParams(
-            title="CADNet", model="cadnet", options={"decoder": "add"}, recipe="adamw", loss="ce+bcl",
-            contrastive_weight=0.02,
+            title="CADNet", model="cadnet", options={"decoder": "add"}, family="transformer", recipe=adamw,
+            loss="ce+bcl", contrastive_weight=0.02,
         ),
         train,
     )  # fmt: skip

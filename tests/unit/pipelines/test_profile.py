@@ -1,10 +1,12 @@
 """Profiles: patches of the base, written into params.yaml without losing anybody's edits."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import yaml
+from ruamel.yaml import YAML
 
 from cadnet.config import ConfigError
 from pipelines import profile
@@ -16,9 +18,9 @@ run: {scale: tiny, methods: [segformer]}
 products: {screen: null}
 datasets:
   synlcd: {size: 64}
-train:
-  recipes:
-    cnn: {schedule: cosine, poly_power: null}
+methods:
+  fcn: {recipe: {schedule: cosine, poly_power: null}}
+  segformer: {recipe: {lr: 0.5}}
 """
 
 
@@ -43,9 +45,12 @@ def test_a_patch_merges_replaces_and_removes(project: Path) -> None:
     patched = yaml.safe_load(params(project))
     assert patched["run"] == base["run"] | {"scale": "tiny", "methods": ["segformer"]}
     assert patched["products"] == {}
-    assert {"schedule": "poly", "poly_power": 0.9}.items() <= base["train"]["recipes"]["cnn"].items()
-    assert "poly_power" not in patched["train"]["recipes"]["cnn"]
-    assert patched["train"]["recipes"]["transformer"] == base["train"]["recipes"]["transformer"]
+    before, after = base["methods"], patched["methods"]
+    assert {"schedule": "poly", "poly_power": 0.9}.items() <= before["fcn"]["recipe"].items()
+    for name in ("fcn", "danet"):
+        assert "poly_power" not in after[name]["recipe"] and after[name]["recipe"]["schedule"] == "cosine"
+    assert after["segformer"]["recipe"] == before["segformer"]["recipe"] | {"lr": 0.5}
+    assert after["cadnet"] == before["cadnet"]
     # What the base derives from an entry follows its patch.
     assert patched["datasets"]["synlcd-line"] == base["datasets"]["synlcd-line"] | {"size": 64}
     # The base's comments stay.
@@ -120,3 +125,16 @@ def test_the_command(
 def test_the_shipped_profiles_are_those_the_documents_name() -> None:
     shipped = {path.stem for path in (ROOT / "params").glob("*.yaml")}
     assert shipped == {"ci", "default", "grid-small", "paper", "semi-small"}
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "params").glob("*.yaml")))
+def test_no_mapping_of_a_profile_is_shared(name: str) -> None:
+    """`dvc exp run -S` writes every key again, in order: of two names for one mapping the later one wins."""
+    seen: set[int] = set()
+    nodes: list[object] = [YAML().load(profile.compose(name, ROOT / "params"))]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, Mapping):
+            assert id(node) not in seen, dict(node)
+            seen.add(id(node))
+            nodes += node.values()

@@ -103,7 +103,7 @@ def test_only_a_better_network_becomes_champion(
     # One that has learnt something.
     edit("products.screen.threshold", None)
     edit("train.epochs", 12)
-    edit("train.recipes.transformer.reference_batch", 4)
+    edit("methods.cadnet.recipe.reference_batch", 4)
     for main in (train.main, evaluate.main):
         run(monkeypatch, main, *TRIAL)
     third = both(monkeypatch)

@@ -25,11 +25,11 @@ def tried(project: Path, edit: Edit) -> Path:
     return project
 
 
-def test_every_method_tries_every_candidate_of_its_recipe(tried: Path) -> None:
+def test_every_method_tries_every_candidate_of_its_family(tried: Path) -> None:
     params = load_params(tried / "params.yaml")
     names, jobs = zip(*search_jobs(params, params.run.methods), strict=True)
     assert names == ("cadnet", "cadnet", "segformer", "segformer")
-    assert [job.train.recipes["transformer"].lr for job in jobs] == [0.001, 0.004, 0.001, 0.004]
+    assert [job.method.recipe.lr for job in jobs] == [0.001, 0.004, 0.001, 0.004]
     assert {(job.train.epochs, job.train.batch_size, job.seed) for job in jobs} == {(1, 4, 0)}
     assert [job.method.model for job in jobs] == list(names)
 
@@ -66,7 +66,7 @@ def test_the_report_holds_space_budget_and_choice(tried: Path) -> None:
     params = load_params(tried / "params.yaml")
     assert search_section(params) is None
     rows = [
-        {"scale": "tiny", "method": m, "recipe": "transformer", "optimizer": "adamw", "lr": lr,
+        {"scale": "tiny", "method": m, "family": "transformer", "optimizer": "adamw", "lr": lr,
          "seed": 0, "epochs": 1, "pairs": 60, "val_miou": value}
         for m, lr, value in (("cadnet", 0.001, 0.2), ("cadnet", 0.004, 0.6), ("segformer", 0.001, 0.1),
                              ("segformer", 0.004, 0.3))

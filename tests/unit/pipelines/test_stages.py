@@ -142,3 +142,29 @@ def test_a_checkpoint_belongs_to_data_settings_and_code(
     (package / "reporting/pages.py").write_text("")
     assert train.training_fingerprint(jobs[0]) == digests[-1]
     assert len(set(digests)) == len(jobs) + len(changed)
+
+
+@pytest.mark.slow
+def test_a_finished_training_is_published_again_without_training(
+    project: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["stage", *TRIAL])
+    train.main()
+    evaluate.main()
+    (work,) = (project / "checkpoints/synlcd/cadnet/s0").iterdir()
+    assert not list(work.glob("state.*"))
+    outputs = [
+        project / "models/synlcd/cadnet/s0/weights.safetensors",
+        project / "reports/history/synlcd/cadnet/s0.csv",
+    ]
+    before = [path.read_bytes() for path in outputs]
+    shutil.rmtree(project / "models")
+    outputs[1].unlink()
+    # What DVC does when code was edited that decides no weights.
+    monkeypatch.setattr(train, "fit", lambda *_args, **_kwargs: pytest.fail("trained again"))
+    edit("methods.segformer.recipe.lr", 0.5)
+    train.main()
+    assert [path.read_bytes() for path in outputs] == before
+    edit("methods.cadnet.recipe.lr", 0.5)
+    with pytest.raises(pytest.fail.Exception, match="trained again"):
+        train.main()

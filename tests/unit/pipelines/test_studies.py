@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from cadnet.config import MethodParams, ProjectParams, load_params
+from cadnet.config import MethodParams, ProjectParams, Recipe, load_params
 from cadnet.evaluation.gate import Check, Decision
 from cadnet.files import read_json, write_json
 from cadnet.models.factory import build_model
@@ -39,8 +39,9 @@ from tests.stage_project import enter, make_project
 pytestmark = pytest.mark.slow
 
 BASE = MethodParams(
-    title="CADNet", model="cadnet", recipe="transformer", options={"decoder": "add"}, loss="ce+bcl",
-    contrastive_weight=0.02,
+    title="CADNet", model="cadnet", family="transformer",
+    recipe=Recipe(optimizer="adamw", lr=0.004, weight_decay=0.01, schedule="cosine"),
+    options={"decoder": "add"}, loss="ce+bcl", contrastive_weight=0.02,
 )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from cadnet.types import PairBatch
 pytestmark = pytest.mark.slow
 
 RECIPE = Recipe(optimizer="adamw", lr=0.01, weight_decay=0.0, schedule="constant")
-TRAIN = TrainParams(epochs=1, batch_size=2, crop=32, recipes={"unet": RECIPE})
+TRAIN = TrainParams(epochs=1, batch_size=2, crop=32)
 SMALL = {"width": 4}
 
 TWO_CONTRASTIVE = {
@@ -46,7 +46,8 @@ METHODS: dict[str, dict[str, object]] = {
 
 
 def method(name: str, **changes: object) -> MethodParams:
-    values = {"title": name, "model": "unet", "recipe": "unet", "loss": "ce+dice", "options": SMALL}
+    values = {"title": name, "model": "unet", "family": "unet", "recipe": RECIPE}
+    values |= {"loss": "ce+dice", "options": SMALL}
     return MethodParams.model_validate(values | METHODS.get(name, {}) | changes)
 
 

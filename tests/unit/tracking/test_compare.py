@@ -217,10 +217,10 @@ def rows(*runs: RunRecord) -> dict[tuple[str, str], dict[str, float]]:
 
 
 def test_settings_are_rows_of_their_own_named_by_what_differs() -> None:
-    common = {"method.loss": "ce", "method.recipe": "sgd", "train.recipes.sgd.lr": "0.1", "lr": "0.1"}
-    faster = common | {"train.recipes.sgd.lr": "0.2", "lr": "0.2"}
-    # Another method's recipe, a title, a short copy and how much is shown make no difference.
-    same = common | {"train.recipes.adamw.lr": "9", "method.title": "A", "lr": "7", "evaluate.overlays": "3"}
+    common = {"method.loss": "ce", "method.recipe.lr": "0.1", "lr": "0.1"}
+    faster = common | {"method.recipe.lr": "0.2", "lr": "0.2"}
+    # Names, a short copy and how much is shown make no difference.
+    same = common | {"method.family": "b", "method.title": "A", "lr": "7", "evaluate.overlays": "3"}
     found = rows(
         record("a", 0, 1.0, params=common), record("a", 1, 3.0, params=same),
         record("a", 0, 9.0, params=faster), record("cadnet", 0, 4.0),

@@ -22,6 +22,7 @@ from cadnet.reporting.pages import Block, Card, Cell, Figure, Fold, Picture, Row
 from cadnet.reporting.published import published_few_labels
 from cadnet.reporting.results import DEFECT, ScoredTrial, method_ids, spread, values_of
 from cadnet.reporting.sections import READ, WIDE, compare_miou, comparison_cell, result_cell, result_rows
+from cadnet.reporting.settings import Setting, settings_block, settings_notes
 from cadnet.reporting.style import method_looks
 from cadnet.reporting.tables import (
     BASIS,
@@ -268,6 +269,7 @@ class FewLabelFacts:
     tested_on: str
     combined: Sequence[str] = ()
     text: Sequence[str] = field(default_factory=tuple)
+    settings: Sequence[Setting] = ()
 
 
 def few_label_section(methods: Methods, facts: FewLabelFacts, sheets: Sequence[Figure] = ()) -> Section:
@@ -298,6 +300,7 @@ def few_label_section(methods: Methods, facts: FewLabelFacts, sheets: Sequence[F
         blocks.append(Fold("Differences with their intervals", [figure]))
     if facts.text:
         blocks.append(Fold("Protocol", [Text(facts.text)]))
+    blocks += settings_block(facts.settings)
     blocks += [*_pseudo_labels(methods, by_fraction), *sheets]
     return replace(section, blocks=blocks)
 
@@ -306,6 +309,7 @@ def _few_label_markdown(title: str, methods: Methods, table: pd.DataFrame, facts
     """A table per measure, then the comparisons by fraction."""
     labels = list(fractions_of(methods.trials))
     lines = [f"## {title} ({methods.stamp})", "", *(f"{text}\n" for text in facts.text)]
+    lines += [f"{note}\n" for note in settings_notes(facts.settings)]
     for measure in FEW_LABEL_MEASURES:
         columns = dict(zip(measure.columns(labels), (f"{label} %" for label in labels), strict=True))
         lines.append("#" + markdown(measure.title, table, columns, [_basis(measure.basis)], ending="_none"))

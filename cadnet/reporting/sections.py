@@ -28,6 +28,7 @@ from cadnet.reporting.pages import (
 )
 from cadnet.reporting.published import published_results
 from cadnet.reporting.results import by_method, by_part, method_ids, part_name, pivot, spread, values_of
+from cadnet.reporting.settings import Setting, settings_block, settings_notes
 from cadnet.reporting.style import method_colours
 from cadnet.reporting.tables import (
     BASIS,
@@ -62,14 +63,14 @@ class DatasetFacts:
     """What is known about a dataset besides its results.
 
     ``published`` names the paper's table (``table3_synlcd``, ``table4_pcb``, ``table5_mvtec``) or is None.
-    ``settings``: those that differ from the paper's, one readable line each. ``sizes``: numbers of pairs by
+    ``settings``: beside the paper's. ``sizes``: numbers of pairs by
     split. ``group_title, subset_title``: what the manifest's columns hold here, in the singular.
     """
 
     name: str
     title: str
     published: str | None = None
-    settings: Sequence[str] = ()
+    settings: Sequence[Setting] = ()
     sizes: Mapping[str, int] = field(default_factory=dict)
     digest: str = ""
     group_title: str = "group"
@@ -93,8 +94,7 @@ def dataset_section(
     files = {facts.name: table}
     if comparison is not None:
         files[f"{facts.name}-intervals"] = interval_table(found, rival, methods)
-    settings = ["Settings that differ from the paper's:\n", *(f"- {text}" for text in facts.settings)]
-    notes = [f"{BASIS}; in brackets the paper's."] + (["\n".join(settings)] if facts.settings else [])
+    notes = [f"{BASIS}; in brackets the paper's.", *settings_notes(facts.settings)]
     columns = metric_titles(methods.classes) | COSTS
     section = Section(
         facts.name,
@@ -242,9 +242,7 @@ def _results_card(section: Section, table: pd.DataFrame, methods: Methods, facts
     if facts.published:
         caption += " Upright marks are the paper's numbers, at its full scale: they show what to reach."
     blocks.append(Figure("iou", [iou_chart(table, methods.classes)], caption))
-    if facts.settings:
-        title = f"Settings that differ from the paper's ({len(facts.settings)})"
-        blocks.append(Fold(title, [Text(facts.settings, items=True)]))
+    blocks += settings_block(facts.settings)
     return Card(f"Results{beside}", [*blocks, section.file_links()])
 
 

@@ -306,25 +306,5 @@ def comparison_cell(record: Mapping[Hashable, Any], ending: str = "") -> str:
     return f"{values['difference']:+.2f} on {values['other']} ({'; '.join(known)}): {values['verdict']}"
 
 
-def differing_settings(ours: Mapping[str, Any], paper: Mapping[str, Any]) -> list[str]:
-    """Lines ``key: ours (paper: theirs)`` for each setting of ``ours`` that ``paper`` has otherwise."""
-    here, there = _flat(ours), _flat(paper)
-    return [
-        f"{key}: {here[key]} (paper: {there.get(key, 'not set')})"
-        for key in sorted(here)
-        if key not in there or here[key] != there[key]
-    ]
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = list(value) if isinstance(value, tuple) else value
-    return flat
-
-
 def _row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

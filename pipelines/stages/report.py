@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -16,13 +15,15 @@ from cadnet.config import (
     ProjectParams,
     load_params,
 )
+from cadnet.losses.contrastive import MARGIN_NG, MARGIN_OK
 from cadnet.reporting.gate import gate_section
 from cadnet.reporting.grids import FewLabelFacts, Study, cross_section, few_label_section, study_section
 from cadnet.reporting.pages import Fold, Link, Page, Section, Text, frame_block, write_report, write_table
 from cadnet.reporting.published import published_ablation
 from cadnet.reporting.results import ScoredTrial, tidy
 from cadnet.reporting.sections import DatasetFacts, dataset_section
-from cadnet.reporting.tables import Methods, class_title, differing_settings
+from cadnet.reporting.settings import Setting, compare_settings
+from cadnet.reporting.tables import Methods, class_title
 from cadnet.tracking import collect_provenance
 from cadnet.types import SPLITS
 from pipelines.stages.command import run_stage
@@ -41,7 +42,6 @@ from pipelines.trials import (
     trials,
 )
 
-PAPER = Path("params/paper.yaml")
 PROPOSED = "cadnet"
 """The network that the report is about; other methods are what it is compared with."""
 RESULTS = "results"
@@ -111,7 +111,7 @@ def _main_record(name: str, reader: TrialReader) -> ExperimentRecord:
         name,
         title_of(name, params),
         about.published,
-        _differing(name, params),
+        settings_of(name, reader, found, "main"),
         {split: int((dataset.manifest["split"] == split).sum()) for split in SPLITS},
         dataset.digest,
         about.group_title,
@@ -123,19 +123,32 @@ def _main_record(name: str, reader: TrialReader) -> ExperimentRecord:
     return ExperimentRecord(_experiment(enabled, params), name, [section], found)
 
 
-def _differing(name: str, params: ProjectParams) -> list[str]:
-    """The settings that concern a dataset and its methods and differ from the paper's."""
-    if not PAPER.is_file():
-        return []
-
-    def settings(source: ProjectParams) -> dict[str, Any]:
-        return {
-            "data": source.datasets[name].model_dump() if name in source.datasets else {},
-            "methods": {m: source.methods[m].model_dump() for m in params.run.methods if m in source.methods},
-            "train": source.train.model_dump(),
-        }
-
-    return differing_settings(settings(params), settings(load_params(PAPER)))
+def settings_of(
+    name: str, reader: TrialReader, found: Sequence[ScoredTrial], about: str, **facts: Any
+) -> list[Setting]:
+    """The settings of trials on the dataset ``name`` beside the paper's; ``about``: main or few-label."""
+    params, dataset = reader.params, reader.dataset(name)
+    data, train = params.datasets[name], params.train.model_dump()
+    train["random_crop"] = params.train.crop < getattr(data, "size", 0) or params.train.scale != (1.0, 1.0)
+    methods: dict[str, dict[str, Any]] = {}
+    for trial in found:
+        method = params.methods[trial.method]
+        # What has no effect is no setting.
+        idle = {"momentum"} if method.recipe.optimizer != "sgd" else set()
+        idle |= {"poly_power"} if method.recipe.schedule != "poly" else set()
+        own = method.model_dump(exclude={"contrastive_weight": True, "recipe": idle})
+        if method.contrastive_weight:
+            own["lambda_2"] = method.contrastive_weight
+        methods[trial.method] = own | {"params_m": trial.cost.get("params_m")}
+    known = {
+        "data": data.model_dump(),
+        "pairs": {split: int((dataset.manifest["split"] == split).sum()) for split in SPLITS},
+        "train": train,
+        "loss": {"margin_ok": MARGIN_OK, "margin_ng": MARGIN_NG},
+        "methods": methods,
+    }
+    titles = {method: params.methods[method].title for method in methods}
+    return compare_settings(known | facts, {data.preparer, about}, titles)
 
 
 @dataclass(frozen=True)
@@ -288,6 +301,7 @@ def few_label_records(reader: TrialReader) -> list[ExperimentRecord]:
         names[semi.dataset],
         [m for m in semi.methods if params.methods[m].semi is not None and params.methods[m].model == model],
         _few_label_text(params, names),
+        settings_of(semi.dataset, reader, found, "few-label", semi=semi.model_dump()),
     )
     # A visual comparison without fine-tuning, and one with the fewest labels (paper Fig. 12).
     sheets = []

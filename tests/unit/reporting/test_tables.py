@@ -23,7 +23,6 @@ from cadnet.reporting.tables import (
     FEW_LABEL_MEASURES,
     condition_table,
     cross_conditions,
-    differing_settings,
     fractions_of,
     markdown,
     metric_titles,
@@ -166,9 +165,3 @@ def test_few_labels_are_one_row_per_method_and_columns_per_fraction() -> None:
     assert (ours["difference_5"], other["difference_5"]) == (pytest.approx(30.5), pytest.approx(-30.5))
     with pytest.raises(ValueError, match="all defects are one class"):
         fractions_of([given("uaps", 0, 5, fraction=0.05)])
-
-
-def test_differing_settings_are_flat_and_named() -> None:
-    ours = {"train": {"epochs": 10, "crop": 128}, "edges": (1, 2), "extra": True}
-    paper = {"train": {"epochs": 30, "crop": 128}, "edges": [1, 2]}
-    assert differing_settings(ours, paper) == ["extra: True (paper: not set)", "train.epochs: 10 (paper: 30)"]

@@ -150,6 +150,16 @@ def trained_on(trial: TrialName, params: ProjectParams) -> str:
     return params.semi.pretrain if trial.fraction == 0 else trial.dataset
 
 
+def takes_one_class(trial: TrialName, params: ProjectParams) -> bool:
+    """Whether all defects are one class to the trial.
+
+    So they are in the few-label grid, and in the cross grid to a method that knows no more: there all
+    methods are compared on defects as such.
+    """
+    crossed = (trial.dataset, trial.method, trial.seed) in params.cross.trials
+    return trial.fraction is not None or (crossed and params.methods[trial.method].one_class)
+
+
 def fraction_text(fraction: float) -> str:
     """Return a labelled fraction as DVC writes it into names and paths: "0.05", "1.0"; "0" for none."""
     return str(float(fraction)) if fraction else "0"

@@ -143,6 +143,11 @@ class MethodParams(Params):
     semi: SemiMethodParams | None = None
     """How the method learns from unlabelled images, if it does."""
 
+    @property
+    def one_class(self) -> bool:
+        """Whether its network tells defects from background only."""
+        return self.options.get("head") == "contrastive"
+
 
 class TrainParams(AugmentParams):
     """What all methods share, so that none is favoured."""
@@ -162,8 +167,8 @@ class EvaluateParams(Params):
     """How a trained network is scored."""
 
     batch_size: Positive = 16
-    thresholds: Annotated[int, Field(ge=2)] = 100
-    """Bins of the precision-recall and F-threshold curves."""
+    thresholds: Annotated[int, Field(ge=2)] = 1000
+    """Bins of the precision-recall and F-threshold curves, in equal steps of log-odds."""
     defect_sizes: tuple[Fraction, ...] = (0.001, 0.01)
     """Upper edges of the size slices, as fractions of the image."""
     contrast_bins: Annotated[int, Field(ge=1, le=10)] = 3

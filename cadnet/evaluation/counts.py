@@ -19,6 +19,24 @@ _BLOCK = 2**20
 """Scores that are counted at once on the CPU."""
 
 
+LOG_ODDS = 16.0
+"""Scores are binned in equal steps of their log-odds between minus and plus this, where float32 ends.
+Networks are sure of most pixels: in equal steps of probability most would be in the first or the last bin."""
+
+
+def score_thresholds(bins: int) -> np.ndarray:
+    """The lower edges of ``bins`` score bins as probabilities, ascending from 0."""
+    odds = (2 * np.arange(bins) / bins - 1) * LOG_ODDS
+    return np.where(np.arange(bins) == 0, 0.0, 1 / (1 + np.exp(-odds)))
+
+
+def _score_bins(probability: Tensor, bins: int) -> Tensor:
+    """The bin of each probability, int32."""
+    place = probability.logit().mul_(bins / (2 * LOG_ODDS)).add_(bins / 2)
+    # A diverged network's NaN is found in `compute`; here it must only be some bin.
+    return place.clamp_(0, bins - 1).nan_to_num_(0).to(torch.int32)
+
+
 class CountError(ValueError):
     """The pixels that were counted cannot be scored; the message names the cause and the fix."""
 
@@ -30,7 +48,7 @@ class Counts:
     ``index`` (N,): rows of the split's manifest, ascending and unique. ``confusion`` (N, K+1, K+1): pixels by
     [image, truth, prediction], class 0 being background, ignored pixels left out. ``histograms``
     (K, 2, bins): over all images, for class k+1, pixels of another class [k, 0] and of that class [k, 1] by
-    ``floor(probability * bins)``; bins may be 0.
+    the bin of their probability (:func:`score_thresholds`); bins may be 0.
     """
 
     index: np.ndarray
@@ -79,7 +97,7 @@ class Counts:
 class CountAccumulator:
     """Counts batches on the device; nothing is copied to the host before :meth:`compute`.
 
-    ``bins`` is the number of equal score bins of the precision-recall and F-threshold curves; 0 skips the
+    ``bins`` is the number of score bins of the precision-recall and F-threshold curves; 0 skips the
     softmax and the histograms (for the validation after each epoch).
     """
 
@@ -151,7 +169,7 @@ class CountAccumulator:
         rows, offset = self.num_classes + 3, truth * self.bins
         # One class at a time: an index for all K at once would be the largest tensor of the whole evaluation.
         for k in range(self.num_classes):
-            score_bin = (probability[:, k + 1] * self.bins).to(torch.int32).clamp_(0, self.bins - 1)
+            score_bin = _score_bins(probability[:, k + 1], self.bins)
             self._histograms[k] += _bincount(score_bin.add_(offset), rows * self.bins).view(rows, self.bins)
 
     def _check(self, scores: Tensor, mask: Tensor, index: Tensor) -> None:

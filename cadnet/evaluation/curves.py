@@ -6,13 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cadnet.evaluation.counts import Counts
+from cadnet.evaluation.counts import Counts, score_thresholds
+
+STEP = 0.002
+"""Precision or recall by which two points of a curve are apart at least."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One class against all else at the ascending thresholds ``i / bins``: positive is what reaches them.
+    """One class against all else at ascending thresholds: positive is what reaches them.
 
+    Exact at each of them; those between which precision and recall hardly move (:data:`STEP`) are left out.
     ``precision``, ``recall``, ``fscore`` in [0, 1]. Where nothing is predicted precision is 1 and recall 0,
     as in scikit-learn. A class without true pixels has no curve: the three tuples are empty and the summary
     is None.
@@ -33,8 +37,8 @@ def curve(histogram: np.ndarray) -> Curve:
     """Return the curves of one class.
 
     Args:
-        histogram: int64 (2, bins): negative pixels, positive pixels by ``floor(probability * bins)``. The
-            curve is exact at the bin edges: nothing is interpolated.
+        histogram: int64 (2, bins): negative pixels, positive pixels by
+            :func:`~cadnet.evaluation.counts.score_thresholds`.
 
     Raises:
         ValueError: another shape, or no bins.
@@ -50,12 +54,13 @@ def curve(histogram: np.ndarray) -> Curve:
     recall = tp / positives
     fscore = 2 * tp / (tp + fp + positives)
     best = int(fscore.argmax())
-    thresholds = np.arange(len(tp)) / len(tp)
+    thresholds = score_thresholds(len(tp))
+    kept = _kept(recall, precision, best)
     return Curve(
-        thresholds=_floats(thresholds),
-        precision=_floats(precision),
-        recall=_floats(recall),
-        fscore=_floats(fscore),
+        thresholds=_floats(thresholds[kept]),
+        precision=_floats(precision[kept]),
+        recall=_floats(recall[kept]),
+        fscore=_floats(fscore[kept]),
         average_precision=float(-np.sum(np.diff(recall, append=0.0) * precision)),
         best_threshold=float(thresholds[best]),
         best_fscore=float(fscore[best]),
@@ -69,12 +74,22 @@ def curves(histograms: np.ndarray) -> tuple[Curve, ...]:
     return tuple(curve(histogram) for histogram in histograms) if histograms.shape[2] else ()
 
 
+def _kept(recall: np.ndarray, precision: np.ndarray, best: int) -> list[int]:
+    """The first point, the last, that of the best Fscore, and all that are :data:`STEP` apart."""
+    kept = [0]
+    for point in range(1, len(recall)):
+        moved = max(abs(recall[point] - recall[kept[-1]]), abs(precision[point] - precision[kept[-1]]))
+        if moved >= STEP or point in (best, len(recall) - 1):
+            kept.append(point)
+    return kept
+
+
 def _floats(values: np.ndarray) -> tuple[float, ...]:
     return tuple(float(value) for value in values)
 
 
-LOWEST = 0.005
-"""Half a bin of 100: at 0 every pixel would be a defect."""
+LOWEST = 1e-7
+"""At 0 every pixel would be a defect."""
 
 
 def best_threshold(counts: Counts) -> float:

@@ -30,7 +30,7 @@ from cadnet.reporting.style import (
     picture,
     plain_line,
 )
-from cadnet.reporting.tables import Methods, class_title, metric_titles, percent_label
+from cadnet.reporting.tables import Measure, Methods, class_title, metric_titles, percent_label
 
 MOST_BARS = 28
 """With more bars than this each class gets one line of dots instead."""
@@ -297,18 +297,22 @@ def axis_positions(values: Sequence[float]) -> tuple[list[float], bool]:
 
 
 def cross_chart(
-    table: pd.DataFrame, conditions: Mapping[str, Sequence[ScoredTrial]], names: Mapping[str, str]
+    table: pd.DataFrame,
+    conditions: Mapping[str, Sequence[ScoredTrial]],
+    names: Mapping[str, str],
+    measure: Measure,
 ) -> Picture:
-    """A row per method with a bar per pair: IoU of all defect classes as one in %, its value beside it.
+    """A row per method with a bar per pair: a measure of all defect classes as one in %, its value beside it.
 
     Args:
         table: :func:`~cadnet.reporting.tables.condition_table` of cross-tests.
         conditions: :func:`~cadnet.reporting.tables.cross_conditions`.
         names: of the datasets, for people.
+        measure: which.
     """
-    count = len(conditions)
+    count, heading = len(conditions), measure.title
     figure, axes = blank_chart(
-        "IoU by kind trained and tested on", max(1.2 + len(table) * (0.15 * count + 0.14), 2.8)
+        f"{heading} by kind trained and tested on", max(1.2 + len(table) * (0.15 * count + 0.14), 2.8)
     )
     width, pale, strong = 0.82 / count, iter(PAIR_COLOURS[:2] * count), iter(PAIR_COLOURS[2:] * count)
     said = {}
@@ -318,7 +322,8 @@ def cross_chart(
         label: str | None = f"{letters}: {names[trained]}, tested on {names[tested]}"
         for row, record in enumerate(table.to_dict("records")):
             at = row + (column - (count - 1) / 2) * width
-            ours, std = (record[f"iou_defect_{letters}{part}"] for part in ("", "_std"))
+            (metric,) = measure.columns([letters])
+            ours, std = record[metric], record[f"{metric}_std"]
             if pd.isna(ours):
                 continue
             axes.barh(at, ours, width * 0.9, color=colour, label=label)
@@ -330,10 +335,10 @@ def cross_chart(
             said[f"{record['method']} {letters}"] = ours
     axes.set_yticks(range(len(table)), list(table["method"]))
     axes.set_ylim(len(table) - 0.5, -0.5)
-    axes.set(xlabel="IoU of defects, pooled over the test images (%)", xlim=(0, 100))
+    axes.set(xlabel=f"{heading} of defects, pooled over the test images (%)", xlim=(0, 100))
     axes.grid(axis="y", visible=False)
     legend_below(axes)
-    return picture(figure, "IoU of defects by pair", said)
+    return picture(figure, f"{heading} of defects by pair", said)
 
 
 Points = Mapping[str, Mapping[float, Sequence[float]]]

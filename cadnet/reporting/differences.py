@@ -55,7 +55,7 @@ def differences(
     Raises:
         ValueError: methods that scored different images or classes.
     """
-    groups, rows = by_method(trials), []
+    groups, rows = by_method(trials, merged=merged), []
     for other in groups:
         if other == reference or reference not in groups:
             continue
@@ -123,7 +123,7 @@ def best_other(
     other method, so that the test has no say in the choice; else that with the highest ``metric`` on the test
     images, which favours it and so makes the comparison conservative.
     """
-    groups = by_method(trials)
+    groups = by_method(trials, merged=metric == f"iou_{DEFECT}")
     means = {m: spread(values_of(trials, m, metric).values()).mean for m in groups}
     others = {m: mean for m, mean in means.items() if m not in (reference, *exclude) and mean is not None}
     if means.get(reference) is None or not others:

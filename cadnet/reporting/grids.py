@@ -31,6 +31,7 @@ from cadnet.reporting.tables import (
     FEW_LABEL_MEASURES,
     MEANS,
     MERGED,
+    PAPER_CROSS,
     VERDICTS,
     Methods,
     condition_table,
@@ -76,7 +77,7 @@ def chosen_by_validation(methods: Methods) -> str | None:
     return max(seen, key=lambda method: spread(seen[method].values()).mean or 0.0)
 
 
-def study_section(methods: Methods, study: Study, name: str) -> Section:
+def study_section(methods: Methods, study: Study, name: str, sheets: Sequence[Figure] = ()) -> Section:
     """Return the part of the page about a study; the reference is the complete method.
 
     Args:
@@ -109,7 +110,7 @@ def study_section(methods: Methods, study: Study, name: str) -> Section:
     )
     figures = _study_charts(methods, study, table, found)
     blocks: list[Block] = [_study_table(methods, study, table), section.file_links(), figures]
-    return replace(section, blocks=[Card("Variants", blocks)])
+    return replace(section, blocks=[Card("Variants", blocks), *sheets])
 
 
 def _study_table(methods: Methods, study: Study, table: pd.DataFrame) -> Table:
@@ -214,13 +215,16 @@ class _Compared:
         return [Table(caption, header, rows, note=note)] if self.tables else []
 
 
-def cross_section(methods: Methods, names: Mapping[str, str], letters: Mapping[str, str]) -> Section:
+def cross_section(
+    methods: Methods, names: Mapping[str, str], letters: Mapping[str, str], variants: Sequence[str] = ()
+) -> Section:
     """Return the part of the page about cross-tests (paper Fig. 6): are unseen kinds of defect found?
 
     Args:
         methods: all trials of the cross grid.
         names: of the datasets, for people.
         letters: one of its own for each dataset.
+        variants: methods with the reference's network, which are no rivals of it.
 
     Raises:
         ValueError: as :func:`~cadnet.reporting.tables.cross_conditions`.
@@ -228,12 +232,17 @@ def cross_section(methods: Methods, names: Mapping[str, str], letters: Mapping[s
     conditions = cross_conditions(methods.trials, letters)
     ends = {label: (trials[0].trained_on, trials[0].tested_on) for label, trials in conditions.items()}
     crossed = {label: trials for label, trials in conditions.items() if ends[label][0] != ends[label][1]}
-    found = _Compared.of(methods, crossed)
+    found = _Compared.of(methods, crossed, combined=[m for m in variants if m != methods.reference])
     table = condition_table(methods, conditions, CROSS_MEASURES, found.tables)
-    columns = {f"iou_defect_{label}": f"IoU {label}" for label in conditions}
     words = "; ".join(f"{k}: trained on {names[a]}, tested on {names[b]}" for k, (a, b) in ends.items())
     title = "Cross-testing: unseen kinds of defects"
-    notes = [f"{words}.", f"Percent, pooled over the test images. {MERGED}"]
+    about = [
+        f"{words}.", "Acc is the share of defect pixels that are found.",
+        f"Percent, pooled over the test images. {MERGED}",
+    ]  # fmt: skip
+    columns = {m.title: dict(zip(m.columns(conditions), conditions, strict=True)) for m in PAPER_CROSS}
+    lines = [f"## {title} ({methods.stamp})", "", *(f"{text}\n" for text in about)]
+    lines += ["#" + markdown(what, table, columns[what], ending="_none") for what in columns]
     section = Section(
         "cross",
         title,
@@ -241,17 +250,17 @@ def cross_section(methods: Methods, names: Mapping[str, str], letters: Mapping[s
         headline(methods.reference, found.conditions, methods.titles, "IoU of unseen kinds of defects"),
         ["Each network was trained on one kind of defect and tested on each."],
         tables={"cross": table},
-        markdown={"cross": markdown(f"{title} ({methods.stamp})", table, columns, notes)},
+        markdown={"cross": "\n".join(lines)},
     )
-    shown = Table(
-        f"IoU of defects in percent, pooled over the test pairs. {words}. {MERGED}",
-        list(conditions),
-        result_rows(table, list(columns), methods),
-        note=f"{_BOLD} The paper shows these numbers as a figure without printing them.",
-    )
-    drawn = [cross_chart(table, conditions, names), *found.charts]
+    shown = [
+        Table(f"{what} of defects in percent", list(conditions), result_rows(table, list(chosen), methods))
+        for what, chosen in columns.items()
+    ]
+    note = f"{_BOLD} The paper shows these numbers as a figure without printing them."
+    shown[-1] = replace(shown[-1], note=" ".join([*about, note]))
+    drawn = [*(cross_chart(table, conditions, names, measure) for measure in PAPER_CROSS), *found.charts]
     caption = f"Bars are means over seeds, whiskers one standard deviation. {READ}"
-    blocks = [shown, *found.block(table, methods), section.file_links(), Figure("cross", drawn, caption)]
+    blocks = [*shown, *found.block(table, methods), section.file_links(), Figure("cross", drawn, caption)]
     return replace(section, blocks=[Card("Trained on one kind, tested on each", blocks)])
 
 

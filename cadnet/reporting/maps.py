@@ -29,6 +29,13 @@ LEGEND = (
 )
 """Stated under the maps."""
 
+OWN_SCALES = (
+    "DistMap (paper Eq. 7) of each row on its own scale, from 0 to the largest distance: networks that no "
+    "contrastive loss holds to its margins have far larger ones. Defect probability: 1 minus the softmax of "
+    "background. Prediction: white found, green missed, red false, blue wrong class; Err = wrong pixels."
+)
+"""Stated under maps of several networks."""
+
 _DISTANCE, _PROBABILITY = 3, 4
 _CELL, _DPI = 1.75, 110
 _WRITTEN: dict[str, Any] = {"fontsize": 9, "color": SOFT}
@@ -53,7 +60,11 @@ class MapRow:
 
 
 def map_figure(
-    rows: Sequence[MapRow], title: str, margins: tuple[float, float] = (MARGIN_OK, MARGIN_NG)
+    rows: Sequence[MapRow],
+    title: str,
+    margins: tuple[float, float] = (MARGIN_OK, MARGIN_NG),
+    *,
+    own_scales: bool = False,
 ) -> Figure:
     """Draw a row per sample under :data:`COLUMNS`, with colour bars for distance and probability.
 
@@ -61,6 +72,7 @@ def map_figure(
         rows: samples.
         title: one line above; it should say scale and seed.
         margins: marked on the bar of the distance, in its units.
+        own_scales: draw each row's distance from 0 to its largest, which its label says; then no margins.
 
     Raises:
         ValueError: no rows.
@@ -84,22 +96,22 @@ def map_figure(
     scale = distance_scale([row.distance for row in rows], margins[1])
     for number, row in enumerate(rows):
         axes = [figure.add_subplot(grid[number, column]) for column in range(len(COLUMNS))]
-        _draw(axes, row, scale)
-        axes[0].set_title(row.label, loc="left", pad=3, **_WRITTEN)
+        largest = float(row.distance.max())
+        _draw(axes, row, Normalize(0.0, largest or 1.0) if own_scales else scale)
+        label = f"{row.label}; distances up to {largest:.2g}" if own_scales else row.label
+        axes[0].set_title(label, loc="left", pad=3, **_WRITTEN)
         if number == 0:
             for one, name in zip(axes, COLUMNS, strict=True):
                 one.annotate(
                     name, (0, 1), (0, 17), "axes fraction", "offset points", fontsize=10, color=INK
                 )  # fmt: skip
-    _bars(figure, scale, margins, height)
+    _bars(figure, None if own_scales else scale, margins, height)
     return figure
 
 
-def map_png(
-    rows: Sequence[MapRow], title: str, margins: tuple[float, float] = (MARGIN_OK, MARGIN_NG)
-) -> bytes:
+def map_png(rows: Sequence[MapRow], title: str, *, own_scales: bool = False) -> bytes:
     """:func:`map_figure` as PNG bytes."""
-    return figure_png(map_figure(rows, title, margins), dpi=_DPI)
+    return figure_png(map_figure(rows, title, own_scales=own_scales), dpi=_DPI)
 
 
 def distance_scale(distances: Sequence[np.ndarray], upper_margin: float) -> Normalize:
@@ -124,11 +136,14 @@ def _draw(axes: Sequence[Axes], row: MapRow, scale: Normalize) -> None:
         one.set_axis_off()
 
 
-def _bars(figure: Figure, scale: Normalize, margins: tuple[float, float], height: float) -> None:
-    """Colour bars under their columns."""
-    top = float(scale.vmax or 1.0)
-    ticks = {
-        _DISTANCE: ("viridis", scale, [*margins, top], "feature distance"),
+def _bars(figure: Figure, scale: Normalize | None, margins: tuple[float, float], height: float) -> None:
+    """Colour bars under their columns; without a ``scale`` that of the distance runs to the row's largest."""
+    part = "share of the row's largest distance"
+    distance: tuple[str, Normalize, list[float], str] = ("viridis", Normalize(0, 1), [0, 1], part)
+    if scale is not None:
+        distance = ("viridis", scale, [*margins, float(scale.vmax or 1.0)], "feature distance")
+    ticks: dict[int, tuple[str, Normalize, list[float], str]] = {
+        _DISTANCE: distance,
         _PROBABILITY: ("magma", Normalize(0, 1), [0, 0.5, 1], "probability of a defect"),
     }
     for column, (name, norm, values, text) in ticks.items():
@@ -141,7 +156,7 @@ def _bars(figure: Figure, scale: Normalize, margins: tuple[float, float], height
         bar.set_label(text, labelpad=1, **_WRITTEN)
         axes.tick_params(labelsize=8, colors=INK, length=2, pad=1)
         bar.outline.set_visible(False)
-        if column == _DISTANCE:
+        if column == _DISTANCE and scale is not None:
             for margin in margins:
                 axes.axvline(margin, color="black", linewidth=3)
                 axes.axvline(margin, color="white", linewidth=1.4)

@@ -189,8 +189,8 @@ def method_ids(trials: Sequence[ScoredTrial]) -> list[str]:
     return list(dict.fromkeys(trial.method for trial in trials))
 
 
-def by_method(trials: Sequence[ScoredTrial]) -> dict[str, list[ScoredTrial]]:
-    """Trials of each method, seeds ascending.
+def by_method(trials: Sequence[ScoredTrial], *, merged: bool = False) -> dict[str, list[ScoredTrial]]:
+    """Trials of each method, seeds ascending; with ``merged`` their classes count as one and may differ.
 
     Raises:
         ValueError: there are none, or methods were scored on different classes.
@@ -199,7 +199,7 @@ def by_method(trials: Sequence[ScoredTrial]) -> dict[str, list[ScoredTrial]]:
         raise ValueError("there are no trials to compare; train and evaluate at least one method")
     classes = trials[0].result.class_names
     odd = {trial.method for trial in trials if trial.result.class_names != classes}
-    if odd:
+    if odd and not merged:
         raise ValueError(
             f"{sorted(odd)} were scored on other classes than {classes}; they cannot share a table"
         )

@@ -136,9 +136,14 @@ FEW_LABEL_MEASURES = (
 )
 """In the order in which they are shown; only the first two have numbers of the paper beside them."""
 CROSS_MEASURES = tuple(
-    Measure(metric, f"{metric}_{{}}", metric)
-    for metric in ("iou_defect", "acc_defect", "fscore_defect", "escape", "overkill")
-)
+    Measure(title, f"{metric}_{{}}", metric)
+    for title, metric in (
+        ("IoU", "iou_defect"), ("Acc", "acc_defect"), ("Fscore", "fscore_defect"),
+        ("Escape", "escape"), ("Overkill", "overkill"),
+    )
+)  # fmt: skip
+PAPER_CROSS = CROSS_MEASURES[:3]
+"""Those of the paper's Fig. 6; Acc is the share of defect pixels found, as in the paper's library."""
 
 
 def cross_conditions(

@@ -47,7 +47,7 @@ from pipelines.trials import (
 
 def evaluate(trial: TrialName, params: ProjectParams) -> None:
     """Score ``trial`` and write its metrics, curves, per-image table, counts and cost."""
-    dataset = open_scored(trial, trial.test_dataset)
+    dataset = open_scored(trial, trial.test_dataset, params)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model, description = load_model(trial.model)
     require_weights_of(trial, description, dataset, params)
@@ -95,11 +95,11 @@ def _choose(
     contrast: np.ndarray,
 ) -> Chosen:
     """Score ``trial`` at the threshold that suits the validation images of what it learnt from."""
-    own = open_scored(trial, trained_on(trial, params))
+    own = open_scored(trial, trained_on(trial, params), params)
     validation, _ = scoring.count(model, decode_split(own, "val", CACHE), f"threshold from {own.name}")
     threshold = best_threshold(validation)
     thresholded = Thresholded(model, threshold).to(scoring.device)
-    counts, _ = scoring.count(thresholded, decoded, f"scoring at {threshold:.2f}", bins=0)
+    counts, _ = scoring.count(thresholded, decoded, f"scoring at {threshold:.2g}", bins=0)
     return Chosen(threshold, counts, scoring.result(counts, decoded, contrast))
 
 

@@ -29,7 +29,7 @@ from cadnet.types import SPLITS
 from pipelines.stages.command import run_stage
 from pipelines.stages.report_trials import ExperimentRecord, TrialReader, gate_records, track_report
 from pipelines.stages.scoring import open_scored
-from pipelines.stages.sheets import overlay_sheets, sample_pictures
+from pipelines.stages.sheets import label_sheet, sample_pictures, study_maps
 from pipelines.trials import (
     PARAMS,
     REPORTS,
@@ -44,6 +44,8 @@ from pipelines.trials import (
 
 PROPOSED = "cadnet"
 """The network that the report is about; other methods are what it is compared with."""
+STEPS = "ablation"
+"""Name of the study of the steps towards the complete method."""
 RESULTS = "results"
 """Name of the tidy table of all results."""
 
@@ -225,7 +227,7 @@ def _steps(rows: Sequence[Variant], title: str, *, published: bool) -> Study:
         "decoder. All rows have the same encoder, data, schedule and seeds.",
     )
     paper = published_ablation({v.flags: v.name for v in rows}) if published else None
-    return Study("ablation", f"Ablation of losses and decoder, {title}", factors, text, paper)
+    return Study(STEPS, f"Ablation of losses and decoder, {title}", factors, text, paper)
 
 
 def _weights(rows: Sequence[Variant], title: str) -> Study:
@@ -251,7 +253,12 @@ def _study_records(dataset: str, reader: TrialReader) -> list[ExperimentRecord]:
     sections, shown = [], []
     for study in studies:
         rows = [trial for method in study.factors for trial in found if trial.method == method]
-        sections.append(study_section(methods_of(rows, params, reference), study, f"{dataset}-{study.name}"))
+        sheets = []
+        if study.name == STEPS:
+            named = {trial.method: trial for trial in reversed([*variants, *complete])}
+            sheets.append(study_maps(reader.dataset(dataset), [named[m] for m in study.factors], params))
+        name = f"{dataset}-{study.name}"
+        sections.append(study_section(methods_of(rows, params, reference), study, name, sheets))
         shown += rows
     unique = list({id(trial): trial for trial in shown}.values())
     return [ExperimentRecord(_experiment(variants, params), dataset, sections, unique)]
@@ -263,7 +270,11 @@ def _cross_records(reader: TrialReader) -> list[ExperimentRecord]:
         return []
     found = reader.read(grid, "cross")
     names = kind_names(params.cross.datasets, params)
-    section = cross_section(methods_of(found, params), names, letters_of(names))
+    proposed = [m for m in params.cross.methods if params.methods[m].model == PROPOSED]
+    # The paper's decoder for kinds of defect that were not learnt.
+    multiplying = [m for m in proposed if params.methods[m].options.get("decoder") == "multiply"]
+    methods = methods_of(found, params, next(iter(multiplying), ""))
+    section = cross_section(methods, names, letters_of(names), proposed)
     return [
         ExperimentRecord(
             _experiment([t for t in grid if t.test_dataset == name], params), name, [section], found
@@ -303,14 +314,35 @@ def few_label_records(reader: TrialReader) -> list[ExperimentRecord]:
         _few_label_text(params, names),
         settings_of(semi.dataset, reader, found, "few-label", semi=semi.model_dump()),
     )
-    # A visual comparison without fine-tuning, and one with the fewest labels (paper Fig. 12).
-    sheets = []
-    for fraction in list(dict.fromkeys(trial.fraction for trial in grid))[:2]:
-        own = [trial for trial in grid if trial.fraction == fraction]
-        what = f"test samples with {100 * (fraction or 0):g} % of the labels"
-        sheets.append(overlay_sheets(open_scored(own[0], semi.dataset), own, params, what))
-    section = few_label_section(methods, facts, sheets)
+    dataset = open_scored(grid[0], semi.dataset, params)
+    section = few_label_section(
+        methods, facts, [label_sheet(dataset, grid, supervised_trials(params), params)]
+    )
     return [ExperimentRecord(_experiment(grid, params), semi.dataset, [section], found)]
+
+
+def supervised_trials(params: ProjectParams) -> dict[str, TrialName]:
+    """Trials that learnt all labels of what the few-label grid is tested on, by title: CADNet and SegFormer.
+
+    Of that very dataset where a grid has them, else of one with all kinds of defect on the same screens.
+    """
+    tested = params.datasets[params.semi.dataset]
+    known = [*trials(params), *(TrialName(*names) for names in params.cross.trials)]
+    apart = {"subset", "seed", "defective_per_pattern", "clean_per_pattern"}
+    alike = [
+        name
+        for name, about in params.datasets.items()
+        if about.defect_kind == "mixed"
+        and about.model_dump(exclude=apart) == tested.model_dump(exclude=apart)
+    ]
+    found: dict[str, TrialName] = {}
+    for model in ("segformer", PROPOSED):
+        mine = [trial for trial in known if params.methods[trial.method].model == model]
+        ordered = [trial for name in (params.semi.dataset, *alike) for trial in mine if trial.dataset == name]
+        if ordered:
+            title = params.methods[ordered[0].method].title
+            found[f"{title}, all labels"] = ordered[0]
+    return found
 
 
 def _few_label_text(params: ProjectParams, names: Mapping[str, str]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from cadnet.config import EvaluateParams
+from cadnet.config import EvaluateParams, ProjectParams
 from cadnet.datasets.cache import DecodedSplit
 from cadnet.datasets.device import DevicePairs, EvalBatches
 from cadnet.datasets.manifest import PreparedDataset, open_dataset
@@ -20,16 +20,16 @@ from cadnet.evaluation.result import EvaluationResult, evaluation_result
 from cadnet.files import read_json, value_digest, write_json
 from cadnet.models.weights import ModelDescription
 from cadnet.writing.progress import open_progress
-from pipelines.trials import TrialName, dataset_folder
+from pipelines.trials import TrialName, dataset_folder, takes_one_class
 
 SPLIT = "test"
 """The split that trials are scored on."""
 
 
-def open_scored(trial: TrialName, name: str) -> PreparedDataset:
-    """Open the dataset ``name`` as ``trial`` uses it: the few-label grid takes all defects as one class."""
+def open_scored(trial: TrialName, name: str, params: ProjectParams) -> PreparedDataset:
+    """Open the dataset ``name`` as ``trial`` uses it, see :func:`~pipelines.trials.takes_one_class`."""
     dataset = open_dataset(dataset_folder(name))
-    return dataset if trial.fraction is None else dataset.as_one_class()
+    return dataset.as_one_class() if takes_one_class(trial, params) else dataset
 
 
 def scored_fingerprint(trial: TrialName, description: ModelDescription, dataset: PreparedDataset) -> str:

@@ -28,6 +28,7 @@ from pipelines.trials import (
     VERDICT,
     TrialName,
     dataset_folder,
+    takes_one_class,
     tracked,
     trained_on,
     validation_folder,
@@ -58,6 +59,8 @@ def train(trial: TrialName, params: ProjectParams) -> None:
     """
     refuse_invalid(trial.dataset)
     dataset = open_dataset(dataset_folder(trial.dataset))
+    if takes_one_class(trial, params):
+        dataset = dataset.as_one_class()
     run_job(trial, Job(dataset, params.methods[trial.method], params.train, trial.seed), params)
 
 

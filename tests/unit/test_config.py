@@ -77,7 +77,7 @@ class TestGoodFile:
         assert params.datasets["lcd"].line.width == Range(low=3, high=9, step=3)
         assert params.methods["cadnet"].options == {"decoder": "add", "dropout": 0.1}
         assert params.methods["plain"].recipe.weight_decay == 0.0
-        assert (params.evaluate.thresholds, params.evaluate.defect_sizes) == (100, (0.001, 0.01))
+        assert (params.evaluate.thresholds, params.evaluate.defect_sizes) == (1000, (0.001, 0.01))
         assert params.methods["plain"].loss == "ce" and params.methods["plain"].encoder_weights is None
         assert params.datasets["lcd"].abpt == AbptParams()
         with pytest.raises(ValueError, match="frozen"):

@@ -9,7 +9,7 @@ from sklearn.metrics import confusion_matrix
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from cadnet.evaluation import counts as counts_module
-from cadnet.evaluation.counts import CountAccumulator, CountError
+from cadnet.evaluation.counts import CountAccumulator, CountError, score_thresholds
 from cadnet.types import IGNORE_INDEX
 
 
@@ -72,7 +72,7 @@ def test_histograms_are_numpy_histograms_of_the_softmax() -> None:
     for k in (1, 2):
         for positive in (0, 1):
             values = probability[:, k][keep & ((mask == k) == bool(positive))]
-            expected = np.histogram(values, bins=16, range=(0, 1))[0]
+            expected = np.histogram(values, bins=[*score_thresholds(16), 1.0])[0]
             np.testing.assert_array_equal(histograms[k - 1, positive], expected)
 
 

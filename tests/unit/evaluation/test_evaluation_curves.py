@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve
 from torch import Tensor, nn
 
-from cadnet.evaluation.counts import CountAccumulator, Counts
+from cadnet.evaluation.counts import CountAccumulator, Counts, score_thresholds
 from cadnet.evaluation.curves import LOWEST, best_threshold, curve, curves
 from cadnet.evaluation.evaluate import AnyDefect, Thresholded
 from cadnet.types import SegOutput
@@ -29,24 +29,48 @@ def test_agrees_with_scikit_learn_on_binned_scores(bins: int) -> None:
     labels, place, histogram = binned(bins, bins)
     result = curve(histogram)
     assert result.average_precision == pytest.approx(average_precision_score(labels, place))
-    precision, recall, thresholds = precision_recall_curve(labels, place)
-    for value, p, r in zip(thresholds, precision, recall, strict=False):
-        assert result.precision[int(value)] == pytest.approx(p)
-        assert result.recall[int(value)] == pytest.approx(r)
+    precision, recall, numbers = precision_recall_curve(labels, place)
+    wanted = {int(n): (p, r) for n, p, r in zip(numbers, precision, recall, strict=False)}
+    kept = [int(np.argmin(abs(score_thresholds(bins) - threshold))) for threshold in result.thresholds]
+    assert kept[0] == 0 and (len(kept) > 0.5 * bins)
+    for point, number in enumerate(kept):
+        if number in wanted:
+            assert (result.precision[point], result.recall[point]) == pytest.approx(wanted[number])
     scores = [f1_score(labels, place >= i) for i in range(bins)]
-    assert result.fscore == pytest.approx(scores)
-    assert result.best_threshold == pytest.approx(np.argmax(scores) / bins)
+    assert result.fscore == pytest.approx([scores[number] for number in kept])
+    assert result.best_threshold == score_thresholds(bins)[int(np.argmax(scores))]
     assert result.best_fscore == pytest.approx(max(scores))
+
+
+def test_thresholds_are_dense_where_networks_are_sure() -> None:
+    thresholds = score_thresholds(1000)
+    assert thresholds[0] == 0 and thresholds[500] == 0.5 and (np.diff(thresholds) > 0).all()
+    assert np.diff(thresholds).max() < 0.0081
+    assert ((thresholds > 0.99) & (thresholds < 1)).sum() > 350
+
+
+def test_the_curve_of_a_sure_network_begins_at_low_recall() -> None:
+    """With equal steps of probability it began where all scores above 0.99 had been counted."""
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.rand(1, 128, 128, generator=generator) < 0.2
+    score = torch.randn(1, 128, 128, generator=generator) + 8 * mask.float() - 1
+    accumulator = CountAccumulator(1, "cpu", 1000)
+    accumulator.update(torch.stack((torch.zeros_like(score), score), 1), mask.long(), torch.zeros(1).long())
+    (line,) = curves(accumulator.compute().histograms)
+    assert (torch.sigmoid(score[mask]) > 0.99).float().mean() > 0.98
+    recall = np.array(line.recall)
+    assert recall[recall > 0].min() < 0.01 and np.abs(np.diff(recall)).max() < 0.05
+    assert len(line.thresholds) < 700
 
 
 def test_hand_computed_curve() -> None:
     result = curve(np.array([[6, 2, 0, 0], [0, 1, 0, 3]]))
-    assert result.thresholds == (0.0, 0.25, 0.5, 0.75)
+    # The third threshold is the best of equal ones, the lowest, which misses least; the fourth is the last.
+    assert result.thresholds == pytest.approx((0.0, 1 / (1 + np.exp(8)), 0.5, 1 / (1 + np.exp(-8))))
     assert result.precision == pytest.approx((4 / 12, 4 / 6, 1, 1))
     assert result.recall == pytest.approx((1, 1, 0.75, 0.75))
     assert result.fscore == pytest.approx((8 / 16, 8 / 10, 6 / 7, 6 / 7))
     assert result.average_precision == pytest.approx(0.75 * 1 + 0.25 * 4 / 6)
-    # Equal Fscores: the lowest threshold, which misses least.
     assert result.best_threshold == 0.5
     assert (result.positives, result.negatives) == (4, 8)
 
@@ -83,7 +107,7 @@ def counts(negatives: list[int], positives: list[int]) -> Counts:
 
 
 def test_the_threshold_with_the_highest_iou_is_chosen() -> None:
-    # Above 0.75: tp 4, fp 0, fn 6 -> IoU .4; above 0.5: tp 9, fp 1, fn 1 -> 9/11; above .25: tp 10, fp 21.
+    # In the last bin: tp 4, fp 0, fn 6 -> IoU .4; above 0.5: tp 9, fp 1, fn 1 -> 9/11; below: tp 10, fp 21.
     assert best_threshold(counts([50, 20, 1, 0], [0, 1, 5, 4])) == 0.5
     # Everything a defect is best, yet a threshold of 0 would not look at the network at all.
     assert best_threshold(counts([0, 0], [5, 1])) == LOWEST
@@ -132,7 +156,7 @@ def test_the_chosen_threshold_gives_what_the_curve_promised() -> None:
         return pooled[1, 1] / (pooled[1].sum() + pooled[0, 1])
 
     network = Fixed(probability)
-    chosen = best_threshold(score(network, 100))
+    chosen = best_threshold(score(network, 10_000))
     best = iou(score(Thresholded(network, chosen), 0))
     assert all(best >= iou(score(Thresholded(network, t / 100), 0)) - 1e-9 for t in range(1, 100))
 

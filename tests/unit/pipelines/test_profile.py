@@ -54,7 +54,7 @@ def test_a_patch_merges_replaces_and_removes(project: Path) -> None:
     # What the base derives from an entry follows its patch.
     assert patched["datasets"]["synlcd-line"] == base["datasets"]["synlcd-line"] | {"size": 64}
     # The base's comments stay.
-    assert "# Fig. 6: trained on each, tested on each." in params(project)
+    assert "# Fig. 6: trained on each, tested on each. " in params(project)
 
 
 def test_switching_back_gives_the_same_bytes(project: Path) -> None:

@@ -6,6 +6,8 @@ import os
 import shutil
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -21,8 +23,17 @@ from cadnet.tracking import Tracker
 from cadnet.tracking.store import resolve_store
 from cadnet.tracking.trials import TAG_KIND
 from pipelines.stages.evaluate import evaluate, open_scored
-from pipelines.stages.report import Variant, kind_names, letters_of, methods_of, report, studies_of
+from pipelines.stages.report import (
+    Variant,
+    kind_names,
+    letters_of,
+    methods_of,
+    report,
+    studies_of,
+    supervised_trials,
+)
 from pipelines.stages.report_trials import TrialReader
+from pipelines.stages.sheets import label_sheet, study_maps
 from pipelines.trials import (
     DECISION,
     TrialName,
@@ -95,7 +106,7 @@ def finish(trial: TrialName, params: ProjectParams) -> None:
     method = params.methods[trial.method]
     torch.manual_seed(trial.seed)
     learnt = trained_on(trial, params)
-    dataset = open_scored(trial, learnt)
+    dataset = open_scored(trial, learnt, params)
     metadata = {
         "fingerprint": f"{trial.path.as_posix():f<64}", "method": trial.method, "seed": trial.seed,
         "dataset": {"name": learnt, "digest": dataset.digest},
@@ -121,6 +132,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = values["methods"]["cadnet"]
     values["methods"]["cadnet-multiply"] = base | {"title": "multiply", "options": {"decoder": "multiply"}}
     values["methods"]["cadnet-lambda"] = base | {"title": "weight 1", "contrastive_weight": 1.0}
+    values["cross"]["methods"] += ["cadnet-few"]
     values["ablation"]["methods"] += ["cadnet-multiply", "cadnet-lambda"]
     path.write_text(yaml.safe_dump(values), "utf-8")
     for seed, name in enumerate(("synlcd-line", "synlcd-abpt")):
@@ -166,13 +178,16 @@ def test_trials_are_read_with_their_keys(params: ProjectParams) -> None:
     reader = TrialReader(params)
     grid = cross_trials(params)
     found = reader.read(grid, "cross")
-    pairs = {(trial.trained_on, trial.tested_on): trial for trial in found}
+    pairs = {(trial.trained_on, trial.tested_on): trial for trial in found if trial.method == "cadnet"}
     assert set(pairs) == {(a, b) for a in params.cross.datasets for b in params.cross.datasets}
     same, crossed = pairs["synlcd-line", "synlcd-line"], pairs["synlcd-line", "synlcd-abpt"]
     # One training, two test splits.
     assert same.method == crossed.method == "cadnet"
     assert same.history is not None and crossed.history is not None and same.history.equals(crossed.history)
     assert same.result != crossed.result
+    # A network that knows one class is scored on all defects as one, and compared with the others on that.
+    assert {trial.result.class_names for trial in found if trial.method == "cadnet-few"} == {("defect",)}
+    assert set(same.result.class_names) == {"line", "abpt"}
     few = reader.read(semi_trials(params), "few-label")
     assert {trial.trained_on for trial in few if trial.fraction == 0} == {params.semi.pretrain}
     assert all("iou_defect_validated" in trial.validated or not trial.counts.confusion.any() for trial in few)
@@ -195,6 +210,15 @@ def test_the_report_shows_and_records_every_table(
         assert study.title in page
         assert f"tables/synlcd-{study.name}.csv" in page
     assert "Registered products" in page and "cadnet-screen version 1 is champion" in page
+    cross = Path("reports/tables/cross.md").read_text("utf-8")
+    assert all(f"### {metric}" in cross for metric in ("IoU", "Acc", "Fscore"))
+    # For unseen kinds the paper's decoder is the multiplying one: the others are set against it.
+    compared = pd.read_csv("reports/tables/cross.csv").set_index("id")["other_LA"]
+    assert compared["cadnet"] == "CADNet" and pd.isna(compared["cadnet-few"])
+    drawn = {path.relative_to("reports/plots").as_posix() for path in Path("reports/plots").rglob("*.png")}
+    assert any(name.startswith("synlcd-ablation/variants") for name in drawn), drawn
+    assert any(name.startswith("few-labels/overlays") for name in drawn)
+    check_sheets(params)
     assert "Cross-testing" in page and "Few labels: abnormal points known, line new" in page
     tables = {path.name for path in Path("reports/tables").iterdir()}
     names = ("synlcd", "synlcd-ablation", "synlcd-decoder", "synlcd-lambda", "cross", "few-labels")
@@ -222,3 +246,27 @@ def test_the_report_shows_and_records_every_table(
         assert parent.tags["mlflow.note.content"] == (Path("reports/tables") / table).read_text("utf-8")
         logged = tracker.find_run(parent.run_id).download("tables", tmp_path / experiment)
         assert (logged / table).is_file() and (logged / "results.json").is_file()
+
+
+def test_the_fully_supervised_column_is_of_the_tested_dataset_or_of_mixed_defects(project: Path) -> None:
+    """The smoke test's cross grid holds CADNet on lines, its main grid SegFormer on mixed defects."""
+    found = supervised_trials(load_params(project / "params.yaml"))
+    assert found["CADNet, all labels"] == TrialName("synlcd-line", "cadnet", 0)
+    assert found["SegFormer, all labels"] == TrialName("synlcd", "segformer", 0)
+
+
+def check_sheets(params: ProjectParams) -> None:
+    """A row for each fraction and each variant."""
+    grid = semi_trials(params)
+    dataset = open_scored(grid[0], "synlcd-line", params)
+    (picture,) = label_sheet(dataset, grid, supervised_trials(params), params).pictures
+    assert picture.alt.endswith("errors of UAPS, CADNet, SegFormer, all labels, CADNet, all labels.")
+    (once,) = label_sheet(dataset, grid[:1], {}, params).pictures
+    sizes = [
+        cv2.imdecode(np.frombuffer(one.png, np.uint8), cv2.IMREAD_COLOR).shape for one in (picture, once)
+    ]
+    assert sizes[0][1] > sizes[1][1] and sizes[0][0] > 1.6 * sizes[1][0]
+    shown = [TrialName("synlcd", name, 0) for name in ("cadnet-ce", "cadnet", "segformer")]
+    (maps,) = study_maps(TrialReader(params).dataset("synlcd"), shown, params).pictures
+    # A network without distances has no row.
+    assert maps.alt.count("CE: ") == maps.alt.count("CADNet: ") == 3 and "SegFormer: " not in maps.alt

@@ -14,6 +14,7 @@ from pipelines.trials import (
     ablation_trials,
     cross_trials,
     semi_trials,
+    takes_one_class,
     tracked,
     training_stage,
     trials,
@@ -67,8 +68,8 @@ def test_the_grids_hold_what_the_paper_compares(params: ProjectParams, few: Proj
     assert {trial.method for trial in ablation_trials(params)} >= {"cadnet-ce", "cadnet-cl", "cadnet-bcl"}
     pairs = {(trial.dataset, trial.test) for trial in cross_trials(params)}
     assert pairs == {(a, b) for a in ("synlcd-line", "synlcd-abpt") for b in ("synlcd-line", "synlcd-abpt")}
-    assert {trial.method for trial in cross_trials(params)} == paper
-    assert len(cross_trials(params)) == 4 * 7
+    assert {trial.method for trial in cross_trials(params)} == paper | {"cadnet-multiply", "cadnet-few"}
+    assert len(cross_trials(params)) == 4 * 9
     assert [str(trial) for trial in semi_trials(few)] == [
         f"synlcd-line/{method}/label{fraction}/s0"
         for method in ("cadnet", "segformer")
@@ -106,3 +107,20 @@ def test_names_of_a_trial(
 
 def test_a_dataset_is_validated_by_a_stage_of_its_name() -> None:
     assert validation_stage("synlcd-abpt") == "validate@synlcd-abpt"
+
+
+@pytest.mark.parametrize(
+    ("trial", "one"),
+    [
+        (TrialName("synlcd-line", "cadnet-few", 0, "synlcd-abpt"), True),
+        (TrialName("synlcd-line", "cadnet-few", 0), True),
+        (TrialName("synlcd-line", "cadnet", 0, "synlcd-abpt"), False),
+        # The main grid tells classes apart, whatever a network can do.
+        (TrialName("synlcd", "cadnet-few", 0), False),
+        (TrialName("synlcd-line", "cadnet", 0, fraction=0.05), True),
+    ],
+)
+def test_defects_are_one_class_to_few_labels_and_to_networks_that_know_one(
+    trial: TrialName, one: bool, params: ProjectParams
+) -> None:
+    assert takes_one_class(trial, params) is one

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from cadnet.evaluation.counts import Counts
+from cadnet.evaluation.counts import Counts, score_thresholds
 from cadnet.evaluation.result import evaluation_result
 from cadnet.reporting.grids import FewLabelFacts, Study, cross_section, few_label_section, study_section
 from cadnet.reporting.maps import LEGEND, MapRow, map_png
@@ -17,6 +17,7 @@ from cadnet.reporting.pages import Figure, Fold, Link, Page, Picture, Section, f
 from cadnet.reporting.published import published_ablation
 from cadnet.reporting.results import ScoredTrial
 from cadnet.reporting.sections import DatasetFacts, dataset_section
+from cadnet.reporting.settings import Setting
 from cadnet.reporting.tables import Methods
 
 CLASSES = ("line", "abpt")
@@ -122,7 +123,7 @@ def fake_counts(method: str, seed: int, classes: Sequence[str] = CLASSES, skill:
     histograms = np.zeros((number, 2, 100), np.int64)
     for k, value in enumerate(level):
         good, bad = rng.beta(1 + 5 * max(value, 0), 1.2, 5000), rng.beta(0.25, 2 + 6 * max(value, 0), 20_000)
-        histograms[k] = [np.histogram(scores, 100, (0, 1))[0] for scores in (bad, good)]
+        histograms[k] = [np.histogram(scores, [*score_thresholds(100), 1.0])[0] for scores in (bad, good)]
     return Counts(np.arange(IMAGES), confusion, histograms)
 
 
@@ -206,7 +207,7 @@ def fake_section(seeds: int = 3, ids: Sequence[str] = THREE, classes: Sequence[s
         "synlcd",
         "SynLCD, mixed defects",
         "table5_mvtec" if len(classes) > 2 else "table3_synlcd",
-        ("datasets.synlcd.size: 128 (paper: 512)", "train.epochs: 10 (paper: 30)"),
+        [Setting("side of the images (px)", "128", "512", False), Setting("epochs", "10", "30", False)],
         {"train": 1200, "val": 200, "test": IMAGES},
         "3f1c" * 16,
         "display pattern",

@@ -165,7 +165,7 @@ def test_cross_tests_have_a_bar_per_pair_and_method(drawn: list[Figure]) -> None
     trials = cross_trials({"cadnet": {"LL": [80], "LA": [40]}, "fcn": {"LL": [60], "LA": [1]}})
     conditions = cross_conditions(trials, LETTERS)
     table = condition_table(methods(trials), conditions, CROSS_MEASURES)
-    charts.cross_chart(table, conditions, NAMES)
+    charts.cross_chart(table, conditions, NAMES, CROSS_MEASURES[0])
     assert [patch.get_width() for patch in drawn[0].axes[0].patches] == pytest.approx([80, 60, 40, 1])
     assert labels(drawn[0]) == ["LL: line, tested on line", "LA: line, tested on abnormal points"]
 

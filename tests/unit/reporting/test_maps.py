@@ -76,3 +76,15 @@ def test_wide_samples_keep_their_shape() -> None:
 def test_nothing_to_draw_is_refused() -> None:
     with pytest.raises(ValueError, match="no samples"):
         map_figure([], TITLE)
+
+
+def test_rows_of_several_networks_have_scales_of_their_own() -> None:
+    far = dataclasses.replace(fake_map_row(1), distance=50 * fake_map_row(1).distance)
+    rows = [fake_map_row(0), far]
+    figure = map_figure(rows, TITLE, own_scales=True)
+    for number, row in enumerate(rows):
+        axes = figure.axes[6 * number : 6 * number + 6]
+        assert axes[3].images[0].norm.vmax == pytest.approx(row.distance.max())
+        assert axes[0].get_title(loc="left") == f"{row.label}; distances up to {row.distance.max():.2g}"
+    bar = figure.axes[12]
+    assert bar.get_xlabel() == "share of the row's largest distance" and not bar.lines

@@ -11,9 +11,10 @@ import argparse
 import io
 import sys
 from collections import OrderedDict
-from collections.abc import MutableMapping
+from collections.abc import Collection, MutableMapping
 from contextlib import suppress
 from copy import deepcopy
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,7 @@ def compose(name: str, folder: Path = PROFILES) -> str:
     text = known[name].read_text("utf-8")
     if name == BASE:
         return text
-    yaml = YAML()
-    yaml.width = 120
-    yaml.preserve_quotes = True
-    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml = _yaml()
     try:
         base, patch = yaml.load(known[BASE].read_text("utf-8")), yaml.load(text)
     except YAMLError as error:
@@ -59,6 +57,26 @@ def compose(name: str, folder: Path = PROFILES) -> str:
     return _heading(text) + stream.getvalue().removeprefix(_heading(known[BASE].read_text("utf-8")))
 
 
+def without(text: str, names: Collection[str]) -> str:
+    """Return a parameter file in which no grid runs on the datasets ``names`` and none prepares them."""
+    if not names:
+        return text
+    yaml = _yaml()
+    params = yaml.load(text)
+    for section, key in ((params, "prepare"), (params["run"], "datasets")):
+        for name in set(names) & set(section[key]):
+            section[key].remove(name)
+    stream = io.StringIO()
+    yaml.dump(params, stream)
+    return stream.getvalue()
+
+
+def to_fetch(text: str) -> list[str]:
+    """The datasets of the main grid in a parameter file that people fetch themselves."""
+    params = parse_params(text, PARAMS)
+    return [name for name in params.run.datasets if params.datasets[name].preparer in ("pku_pcb", "mvtec_ad")]
+
+
 def load_profile(name: str, folder: Path = PROFILES) -> ProjectParams:
     """Return the checked parameters of a profile.
 
@@ -68,8 +86,8 @@ def load_profile(name: str, folder: Path = PROFILES) -> ProjectParams:
     return parse_params(compose(name, folder), folder / f"{name}.yaml")
 
 
-def switch(name: str, force: bool = False) -> None:
-    """Write a profile into ``params.yaml``.
+def switch(name: str, force: bool = False) -> list[str]:
+    """Write a profile into ``params.yaml``, without datasets whose raw data are not there, which it returns.
 
     Raises:
         ConfigError: no such profile, the profile is wrong, or ``params.yaml`` holds edits that no profile has
@@ -83,19 +101,45 @@ def switch(name: str, force: bool = False) -> None:
             f"{PARAMS} holds your own edits, which the switch would overwrite; save it as "
             f"{PROFILES}/<name>.yaml (then it is a profile too) or repeat with --force"
         )
-    write_text(PARAMS, text)
+    params = parse_params(text, PARAMS)
+    missing = [one for one in to_fetch(text) if not Path(params.datasets[one].raw).exists()]
+    left = without(text, missing)
+    try:
+        parse_params(left, PARAMS)
+    except ConfigError:
+        # The rest cannot do without: then preparing says what is missing.
+        missing, left = [], text
+    write_text(PARAMS, left)
+    return missing
 
 
 def profile_of(text: str, folder: Path = PROFILES) -> str | None:
-    """Return the profile that ``text`` is, composed or as its file has it; None if it is of no profile."""
+    """Return the profile that ``text`` is, composed or as its file has it; None if it is of no profile.
+
+    Datasets may have been left out because their raw data were not there.
+    """
     for name, path in _known(folder).items():
         own = path.read_text("utf-8")
         # Composing takes a moment, and only a text with the profile's heading can be its own.
         # Another profile that is broken must not keep anyone from switching.
         with suppress(ConfigError):
-            if text.startswith(_heading(own)) and text in (compose(name, folder), own):
+            if not text.startswith(_heading(own)):
+                continue
+            whole = compose(name, folder)
+            known = to_fetch(whole)
+            parts = (some for count in range(len(known) + 1) for some in combinations(known, count))
+            if text == own or any(text == without(whole, some) for some in parts):
                 return name
     return None
+
+
+def _yaml() -> YAML:
+    """A reader and writer that keeps comments and quotes."""
+    yaml = YAML()
+    yaml.width = 120
+    yaml.preserve_quotes = True
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    return yaml
 
 
 def _known(folder: Path) -> dict[str, Path]:
@@ -131,11 +175,15 @@ def main() -> None:
     parser.add_argument("--force", action="store_true", help="overwrite edits in params.yaml")
     arguments = parser.parse_args()
     try:
-        switch(arguments.name, arguments.force)
+        missing = switch(arguments.name, arguments.force)
     except (ConfigError, FileNotFoundError) as error:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(1) from error
     sys.stdout.write(f"params.yaml is now the profile '{arguments.name}'\n")
+    for name in missing:
+        sys.stdout.write(
+            f"without '{name}', whose raw data are not here: `make fetch-data`, then this again\n"
+        )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cadnet.config.training import UamtParams
-from cadnet.semi.base import Consistency, SemiSupervised, Views, disagreement
+from cadnet.semi.base import Consistency, SemiSupervised, Views, disagreement, ramp_weight
 from cadnet.types import IGNORE_INDEX, PairBatch
 
 CHUNK = 2
@@ -20,9 +20,10 @@ class UncertaintyMeanTeacher(SemiSupervised):
     """L = L_sup + w(t) sum m (softmax f(x) - q)^2 / (K' sum m), m = 1 where U < H(t).
 
     q is the teacher's answer to a noisy image; U = -sum p log p the entropy of its mean p over ``passes``
-    noisy ones with dropout on; H(t) = (3/4 + 1/4 exp(-5 (1 - t)^2)) ln K', K' = K + 1 labels. The published
-    code has ln 2, which is the same for one defect class. The teacher is the moving average of the student
-    with decay min(1 - 1 / (step + 1), ``decay``); after the first step it equals the student.
+    noisy ones with dropout on; H(t) = (3/4 + 1/4 r(t)) ln K', K' = K + 1 labels. r(t) is the ramp of w(t), 0
+    to 1, as in the code that the compared table very probably came from; in the original it takes the whole
+    run. Both codes have ln 2, which is the same for one defect class. The teacher is the moving average of
+    the student with decay min(1 - 1 / (step + 1), ``decay``); after the first step it equals the student.
 
     Two choices the published codes leave open: the teacher's batch norm does not learn from noisy images (its
     buffers are copied from the student, only its dropout is active), and noise is on the image, not on the
@@ -49,7 +50,7 @@ class UncertaintyMeanTeacher(SemiSupervised):
         """Return the masked squared difference; the pseudo-labels are the teacher's where it is sure."""
         del labelled
         target, uncertainty = self._teacher(views)
-        sure = uncertainty < certainty_threshold(target.shape[1], progress)  # (B, H, W)
+        sure = uncertainty < certainty_threshold(target.shape[1], progress, self.ramp)  # (B, H, W)
         student = self.network(*views).logits.float().softmax(dim=1)
         term = masked_difference(student, target, sure)
         labels = target.argmax(dim=1)
@@ -86,9 +87,9 @@ class UncertaintyMeanTeacher(SemiSupervised):
         return self.teacher(views.image + noise, views.reference).logits.float().softmax(dim=1)
 
 
-def certainty_threshold(labels: int, progress: float) -> float:
-    """Return H(t) in nats: from 3/4 to 1 times the highest entropy of ``labels`` labels."""
-    return (0.75 + 0.25 * math.exp(-5.0 * (1.0 - progress) ** 2)) * math.log(labels)
+def certainty_threshold(labels: int, progress: float, ramp: float) -> float:
+    """Return H(t) in nats: from 3/4 to 1 times the highest entropy of ``labels`` labels, within ``ramp``."""
+    return (0.75 + 0.25 * ramp_weight(1.0, ramp, progress)) * math.log(labels)
 
 
 def entropy(probability: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -18,7 +19,19 @@ from cadnet.config import (
 from cadnet.losses.contrastive import MARGIN_NG, MARGIN_OK
 from cadnet.reporting.gate import gate_section
 from cadnet.reporting.grids import FewLabelFacts, Study, cross_section, few_label_section, study_section
-from cadnet.reporting.pages import Fold, Link, Page, Section, Text, frame_block, write_report, write_table
+from cadnet.reporting.pages import (
+    Cell,
+    Fold,
+    Link,
+    Page,
+    Row,
+    Section,
+    Table,
+    Text,
+    frame_block,
+    write_report,
+    write_table,
+)
 from cadnet.reporting.published import published_ablation
 from cadnet.reporting.results import ScoredTrial, tidy
 from cadnet.reporting.sections import DatasetFacts, dataset_section
@@ -66,7 +79,7 @@ def report(params: ProjectParams) -> None:
         section.write_files(REPORTS)
     shown = {id(trial): trial for record in records for trial in record.trials}
     write_table(REPORTS / "tables" / RESULTS, tidy(list(shown.values())))
-    others = [gate_section(gate_records(params)), search_section(params)]
+    others = [gate_section(gate_records(params)), search_section(params), paper_section(params)]
     page = _page(params, [*sections, *(section for section in others if section is not None)])
     write_report(page, REPORTS / "index.html")
     track_report(records, params.run.scale)
@@ -364,6 +377,30 @@ def _few_label_text(params: ProjectParams, names: Mapping[str, str]) -> tuple[st
 def _experiment(grid: Sequence[TrialName], params: ProjectParams) -> str:
     """The experiment of trials that are scored on one dataset."""
     return tracked(grid[0], params).experiment
+
+
+def paper_section(params: ProjectParams) -> Section:
+    """Which of the paper's tables and figures the page holds, and why others are missing."""
+    shown = {params.datasets[name].published for name in params.run.datasets} - {None}
+    rows = {}
+    for what, table, preparer in (
+        ("Table 3, Figs 8 and 9", "table3_synlcd", "synlcd"),
+        ("Table 4, Fig. 10", "table4_pcb", "pku_pcb"),
+        ("Table 5, Fig. 11", "table5_mvtec", "mvtec_ad"),
+    ):
+        raws = [Path(about.raw) for about in params.datasets.values() if about.preparer == preparer]
+        absent = [str(raw) for raw in raws if not raw.exists()]
+        missing = f"no: there are no raw data at {absent[0]}, see `make fetch-data`" if absent else ""
+        rows[what] = "yes" if table in shown else missing or "no: not in run.datasets"
+    grids = {
+        "Table 6, Figs 1 and 12": ("semi", params.semi.trials),
+        "Table 7, Fig. 7": ("ablation", params.ablation.trials),
+        "Fig. 6": ("cross", params.cross.trials),
+    }
+    rows |= {what: "yes" if found else f"no: the grid {key} is off" for what, (key, found) in grids.items()}
+    cells = [Row(what, [Cell(text)]) for what, text in rows.items()]
+    fold = Fold("Tables and figures of the paper", [Table("", ["On this page"], cells, "Paper", texts=True)])
+    return Section("paper", "What of the paper is here", blocks=[fold])
 
 
 def search_section(params: ProjectParams) -> Section | None:

@@ -8,10 +8,11 @@ import pytest
 import yaml
 from ruamel.yaml import YAML
 
-from cadnet.config import ConfigError
+from cadnet.config import ConfigError, load_params
 from pipelines import profile
 
 ROOT = Path(__file__).parents[3]
+PUBLIC = ["pku_pcb", "mvtec_ad"]
 PATCH = """# A heading
 # of two lines.
 run: {scale: tiny, methods: [segformer]}
@@ -30,6 +31,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "params/paper.yaml").write_bytes((ROOT / "params/paper.yaml").read_bytes())
     (tmp_path / "params/tiny.yaml").write_text(PATCH, "utf-8")
     monkeypatch.chdir(tmp_path)
+    for name in PUBLIC:
+        (tmp_path / "data" / name).mkdir(parents=True)
     profile.switch("paper")
     return tmp_path
 
@@ -138,3 +141,30 @@ def test_no_mapping_of_a_profile_is_shared(name: str) -> None:
             assert id(node) not in seen, dict(node)
             seen.add(id(node))
             nodes += node.values()
+
+
+@pytest.mark.parametrize("missing", [PUBLIC, PUBLIC[:1], PUBLIC[1:], []])
+def test_datasets_without_raw_data_are_left_out_and_named(project: Path, missing: list[str]) -> None:
+    whole = load_params(project / "params.yaml")
+    for name in missing:
+        (project / "data" / name).rmdir()
+    assert profile.switch("paper") == missing
+    left = load_params(project / "params.yaml")
+    assert left.run.datasets == tuple(name for name in whole.run.datasets if name not in missing)
+    assert set(whole.prepare) - set(left.prepare) == set(missing)
+    assert left.datasets == whole.datasets
+    # It still is the profile, also when the data have come since.
+    for name in missing:
+        (project / "data" / name).mkdir()
+    assert profile.profile_of(params(project)) == "paper"
+    assert profile.switch("paper") == []
+
+
+def test_a_profile_of_nothing_else_keeps_what_is_missing(project: Path) -> None:
+    text = PATCH.replace("scale: tiny", "scale: tiny, datasets: [pku_pcb]").replace(
+        "run:", "ablation: null\nrun:"
+    )
+    (project / "params/tiny.yaml").write_text(text, "utf-8")
+    (project / "data/pku_pcb").rmdir()
+    assert profile.switch("tiny") == []
+    assert load_params(project / "params.yaml").run.datasets == ("pku_pcb",)

@@ -219,6 +219,7 @@ def test_the_report_shows_and_records_every_table(
     assert any(name.startswith("synlcd-ablation/variants") for name in drawn), drawn
     assert any(name.startswith("few-labels/overlays") for name in drawn)
     check_sheets(params)
+    assert "there are no raw data at data/pku_pcb, see `make fetch-data`" in page
     assert "Cross-testing" in page and "Few labels: abnormal points known, line new" in page
     tables = {path.name for path in Path("reports/tables").iterdir()}
     names = ("synlcd", "synlcd-ablation", "synlcd-decoder", "synlcd-lambda", "cross", "few-labels")

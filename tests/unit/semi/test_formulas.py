@@ -90,9 +90,13 @@ def test_without_doubt_both_weightings_are_the_plain_loss() -> None:
 
 def test_uncertainty_and_its_threshold() -> None:
     assert entropy(of(0.5, 1.0)).tolist() == [[pytest.approx([LOG2, 0.0], abs=1e-5)]]
-    assert certainty_threshold(2, 0.0) == pytest.approx((0.75 + 0.25 * math.exp(-5)) * LOG2)
-    assert certainty_threshold(2, 1.0) == pytest.approx(LOG2)
-    assert certainty_threshold(3, 1.0) == pytest.approx(math.log(3))
+    assert certainty_threshold(2, 0.0, 0.4) == pytest.approx((0.75 + 0.25 * math.exp(-5)) * LOG2)
+    # The published code: 0.75 + 2.5 w(t), w rising to 0.1 with the consistency's own ramp.
+    for progress in (0.1, 0.2, 0.4, 0.7, 1.0):
+        wanted = (0.75 + 2.5 * ramp_weight(0.1, 0.4, progress)) * LOG2
+        assert certainty_threshold(2, progress, 0.4) == pytest.approx(wanted)
+    assert certainty_threshold(2, 0.4, 0.4) == pytest.approx(LOG2)
+    assert certainty_threshold(3, 1.0, 1.0) == pytest.approx(math.log(3))
 
 
 def test_masked_difference_counts_sure_pixels_only() -> None:

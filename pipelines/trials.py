@@ -113,9 +113,19 @@ class TrialName:
         return REPORTS / "curves" / self.scored_path.with_suffix(".csv")
 
     @property
+    def misaligned(self) -> Path:
+        """Scores on pairs that are apart, for each shift and angle."""
+        return REPORTS / "evaluation" / f"{self.dataset}-misaligned" / self._within.with_suffix(".csv")
+
+    @property
     def evaluation(self) -> Path:
         """Everything the test measured: full result, counts and cost."""
         return REPORTS / "evaluation" / self.scored_path
+
+
+def misaligned_trials(params: ProjectParams) -> list[TrialName]:
+    """Return the trials of the main grid that are scored on misaligned pairs, too."""
+    return [trial for trial in trials(params) if trial.method in params.misalignment.methods]
 
 
 def trials(params: ProjectParams) -> list[TrialName]:

@@ -59,6 +59,17 @@ class SearchParams(Params):
     seed: Seed = 0
 
 
+class MisalignmentParams(Params):
+    """The study of pairs that are apart (paper, limitation 1)."""
+
+    methods: tuple[Name, ...] = ()
+    """Methods of the main grid that are scored so; none switches the study off."""
+    shifts: tuple[Annotated[float, Field(ge=0)], ...] = (0, 1, 2, 4, 8)
+    """Pixels on images of 512 px, which scale with the images."""
+    angles: tuple[Annotated[float, Field(ge=0, le=45)], ...] = (0, 0.5, 1, 2)
+    """Degrees about the middle."""
+
+
 class ProjectParams(Params):
     """A whole ``params.yaml``."""
 
@@ -69,6 +80,7 @@ class ProjectParams(Params):
     """Trained on each of its datasets and tested on each (paper Fig. 6)."""
     semi: SemiParams = OFF
     """Few labels of a kind of defect that the networks have not learnt (paper Table 6)."""
+    misalignment: MisalignmentParams = MisalignmentParams()
     prepare: Annotated[tuple[Name, ...], Field(min_length=1)]
     """The datasets that are prepared and validated; grids name datasets of it."""
     products: dict[Name, ProductParams] = Field(default_factory=dict)
@@ -96,6 +108,7 @@ class ProjectParams(Params):
             *((key, names, self.datasets) for key, names in self._single_datasets.items()),
             ("semi.methods", self.semi.methods, self.methods),
             *((f"products.{key}.methods", one.methods, self.run.methods) for key, one in registered),
+            ("misalignment.methods", self.misalignment.methods, self.run.methods),
             ("search.recipes", candidates, {method.family for method in self.methods.values()}),
         ]
         for what, names, known in checks:

@@ -341,6 +341,28 @@ def cross_chart(
     return picture(figure, f"{heading} of defects by pair", said)
 
 
+def misalignment_chart(rows: pd.DataFrame, looks: Looks, titles: Mapping[str, str], title: str) -> Picture:
+    """IoU of defects in % over the amount by which pairs are apart, a line per method, mean over seeds.
+
+    Args:
+        rows: ``method, amount, iou_defect`` (ratios), of one kind of motion.
+        looks: of the methods.
+        titles: of the methods, by id.
+        title: of the chart, with the unit of the amount.
+    """
+    figure, axes = blank_chart(title)
+    means = 100 * rows.pivot_table("iou_defect", "amount", "method", "mean", dropna=False)
+    for method in means:
+        axes.plot(
+            means.index, means[method], label=titles.get(str(method), str(method)), **looks[str(method)]
+        )
+    axes.set(xlabel=title, ylabel="IoU of defects (%)")
+    axes.set_ylim(bottom=0)
+    legend_below(axes)
+    last = {titles.get(str(m), str(m)): float(means[m].iloc[-1]) for m in means}
+    return picture(figure, f"{title}, at {means.index[-1]:g}", last)
+
+
 Points = Mapping[str, Mapping[float, Sequence[float]]]
 """IoU (%) of every seed, by method id and labelled fraction in [0, 1]."""
 

@@ -15,6 +15,7 @@ from cadnet.reporting.charts import (
     history_chart,
     interval_chart,
     iou_chart,
+    misalignment_chart,
     variant_colours,
 )
 from cadnet.reporting.differences import Condition, best_other, compared, differences, headline
@@ -262,6 +263,36 @@ def cross_section(
     caption = f"Bars are means over seeds, whiskers one standard deviation. {READ}"
     blocks = [*shown, *found.block(table, methods), section.file_links(), Figure("cross", drawn, caption)]
     return replace(section, blocks=[Card("Trained on one kind, tested on each", blocks)])
+
+
+def misalignment_section(
+    found: pd.DataFrame, titles: Mapping[str, str], reference: str, name: str, title: str, scale: str
+) -> Section:
+    """Return the part of the page about pairs that are apart (paper, limitation 1).
+
+    Args:
+        found: ``method, seed, kind`` (``shift, angle``), ``amount`` and, as ratios, ``iou_defect, miou,
+            escape, overkill``.
+        titles: of the methods, by id.
+        reference: id of the method that is drawn in front.
+        name: of the section and its files.
+        title: of the dataset.
+        scale: in words.
+    """
+    looks = method_looks(list(dict.fromkeys(found["method"])), reference)
+    kinds = {"shift": "Shift (pixels of 512)", "angle": "Turn (degrees)"}
+    parts = {kind: found[found["kind"] == kind] for kind in kinds}
+    pictures = [misalignment_chart(parts[k], looks, titles, kinds[k]) for k in kinds if len(parts[k])]
+    scores = ["iou_defect", "miou", "escape", "overkill"]
+    table = found.groupby(["method", "kind", "amount"], sort=False)[scores].mean().mul(100).reset_index()
+    heading = f"Misaligned pairs, {title}"
+    text = (
+        "Each test image was moved from its reference by this much, in a direction of its own; beyond its "
+        "edge nothing is scored. A product aligns its images first (docs/prediction.md); here nothing does."
+    )
+    section = Section(name, heading, scale, text=[text], tables={name: table})
+    figure = Figure("misalignment", pictures, "Lines are means over seeds.")
+    return replace(section, blocks=[Card("How far a pair may be apart", [figure, section.file_links()])])
 
 
 @dataclass(frozen=True, eq=False)

@@ -59,6 +59,7 @@ TIMEOUTS = {
     "validate": HOUR,
     "train": 24 * HOUR,
     "evaluate": 2 * HOUR,
+    "misalign": 2 * HOUR,
     "register": HOUR,
     "gate": 2 * HOUR,
     "report": HOUR / 2,

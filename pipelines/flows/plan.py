@@ -32,7 +32,7 @@ FlowName = Literal["experiment", "grid", "retrain"]
 GridName = Literal["run", "ablation", "cross", "semi"]
 
 GRIDS: dict[str, tuple[str, ...]] = {
-    "run": ("train", "evaluate"),
+    "run": ("train", "evaluate", "misalign"),
     "ablation": ("train-ablation", "evaluate-ablation"),
     "cross": ("train-cross", "evaluate-cross"),
     "semi": ("pretrain", "finetune", "evaluate-pretrained", "evaluate-finetuned"),

@@ -20,7 +20,7 @@ MAX_PARALLEL = 4
 MEMORY = 3 << 30
 """Bytes that a training on the CPU may need."""
 
-SLOTTED = frozenset({"train", "evaluate", "register", "gate"})
+SLOTTED = frozenset({"train", "evaluate", "misalign", "register", "gate"})
 """Kinds of stages that need a slot."""
 
 

@@ -18,7 +18,14 @@ from cadnet.config import (
 )
 from cadnet.losses.contrastive import MARGIN_NG, MARGIN_OK
 from cadnet.reporting.gate import gate_section
-from cadnet.reporting.grids import FewLabelFacts, Study, cross_section, few_label_section, study_section
+from cadnet.reporting.grids import (
+    FewLabelFacts,
+    Study,
+    cross_section,
+    few_label_section,
+    misalignment_section,
+    study_section,
+)
 from cadnet.reporting.pages import (
     Cell,
     Fold,
@@ -49,6 +56,7 @@ from pipelines.trials import (
     TrialName,
     ablation_trials,
     cross_trials,
+    misaligned_trials,
     search_table,
     semi_trials,
     tracked,
@@ -79,7 +87,12 @@ def report(params: ProjectParams) -> None:
         section.write_files(REPORTS)
     shown = {id(trial): trial for record in records for trial in record.trials}
     write_table(REPORTS / "tables" / RESULTS, tidy(list(shown.values())))
-    others = [gate_section(gate_records(params)), search_section(params), paper_section(params)]
+    others = [
+        *_misalignment_sections(params),
+        gate_section(gate_records(params)),
+        search_section(params),
+        paper_section(params),
+    ]
     page = _page(params, [*sections, *(section for section in others if section is not None)])
     write_report(page, REPORTS / "index.html")
     track_report(records, params.run.scale)
@@ -377,6 +390,25 @@ def _few_label_text(params: ProjectParams, names: Mapping[str, str]) -> tuple[st
 def _experiment(grid: Sequence[TrialName], params: ProjectParams) -> str:
     """The experiment of trials that are scored on one dataset."""
     return tracked(grid[0], params).experiment
+
+
+def _misalignment_sections(params: ProjectParams) -> list[Section]:
+    grid = misaligned_trials(params)
+    missing = [str(trial.misaligned) for trial in grid if not trial.misaligned.is_file()]
+    if missing:
+        raise FileNotFoundError(f"there is no {', '.join(missing)}; run `make repro` or `dvc repro` first")
+    sections = []
+    for name in dict.fromkeys(trial.dataset for trial in grid):
+        mine = [trial for trial in grid if trial.dataset == name]
+        tables = [pd.read_csv(t.misaligned).assign(method=t.method, seed=t.seed) for t in mine]
+        found, titles = pd.concat(tables), {key: method.title for key, method in params.methods.items()}
+        siamese = [t.method for t in mine if params.methods[t.method].model == PROPOSED]
+        proposed = next(iter(siamese), mine[0].method)
+        about = f"{name}-misaligned", title_of(name, params), params.run.scale
+        sections.append(misalignment_section(found, titles, proposed, *about))
+    for section in sections:
+        section.write_files(REPORTS)
+    return sections
 
 
 def paper_section(params: ProjectParams) -> Section:

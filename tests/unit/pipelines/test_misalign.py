@@ -73,5 +73,5 @@ def test_scores_by_shift_and_angle_and_their_section(
         found, {"cadnet": "CADNet"}, "cadnet", "synlcd-misaligned", "SynLCD", "tiny"
     )
     assert list(section.pictures()) == ["misalignment-1", "misalignment-2"]
-    own = section.tables[name]
+    own = section.tables["synlcd-misaligned"]
     assert own["iou_defect"].tolist() == pytest.approx((100 * table["iou_defect"]).tolist())

@@ -43,7 +43,7 @@ def test_a_shift_moves_image_and_mask_and_leaves_the_reference() -> None:
     assert not torch.equal(other, apart.mask) and (other == 255).any()
 
 
-@pytest.mark.parametrize(("index", "quarters"), [(0, 1), (1, -1)])
+@pytest.mark.parametrize(("index", "quarters"), [(0, -1), (1, 1)])
 def test_a_turn_is_about_the_middle_to_either_side(index: int, quarters: int) -> None:
     pairs = batch(index)
     apart = moved(pairs, 0.0, 90.0)

@@ -16,6 +16,7 @@ PUBLIC = ["pku_pcb", "mvtec_ad"]
 PATCH = """# A heading
 # of two lines.
 run: {scale: tiny, methods: [segformer]}
+misalignment: {methods: []}
 products: {screen: null}
 datasets:
   synlcd: {size: 64}

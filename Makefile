@@ -90,4 +90,4 @@ lock: setup ## resolve requirements.lock again
 		--extra dev --constraint constraints.txt --output-file requirements.lock
 
 clean: ## remove what runs made, but not .venv
-	rm -rf datasets models cache checkpoints mlartifacts mlflow.db* .prefect
+	rm -rf datasets models candidates cache checkpoints mlartifacts mlflow.db* .prefect

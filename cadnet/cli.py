@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
+
+if TYPE_CHECKING:
+    from cadnet.tracking.champion import Folders
+    from cadnet.tracking.registry import Registry
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -13,6 +18,11 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 Store = Annotated[
     str | None, typer.Option(help="Address or SQLite file; else MLFLOW_TRACKING_URI, else mlflow.db.")
 ]
+
+
+Name = Annotated[str, typer.Argument(help="Name of the product, or of its model.")]
+Number = Annotated[int, typer.Option(help="Number of the version.")]
+Reason = Annotated[str, typer.Option(help="Why; `cadnet models` shows it.")]
 
 
 @app.callback()
@@ -213,16 +223,46 @@ def models(store: Store = None) -> None:
         fail(error)
 
 
-@app.command()
-def rollback(
-    product: Annotated[str, typer.Argument(help="Name of the product, or of its model.")],
-    store: Store = None,
-) -> None:
-    """Make the champion before the present one champion again."""
+def change_champion(store: str | None, change: Callable[[Registry, Folders], str]) -> None:
+    """Change it in the project of the current folder and print what has happened."""
+    from cadnet.inference import ProductError
+    from cadnet.tracking.champion import Folders
     from cadnet.tracking.registry import Registry
     from cadnet.tracking.store import TrackingError, resolve_store
 
     try:
-        typer.echo(Registry(resolve_store(".", store)).roll_back(product), nl=False)
-    except TrackingError as error:
+        typer.echo(change(Registry(resolve_store(".", store)), Folders()), nl=False)
+    except KeyboardInterrupt:
+        fail("interrupted; run the same command again", 130)
+    except (TrackingError, ProductError, OSError) as error:
         fail(error)
+
+
+@app.command()
+def rollback(
+    product: Name,
+    to: Annotated[int | None, typer.Option(help="Version to go back to; else the one before.")] = None,
+    store: Store = None,
+) -> None:
+    """Make an earlier champion champion again. The same command once more changes nothing."""
+    from cadnet.tracking.champion import roll_back
+
+    change_champion(store, lambda registry, folders: roll_back(registry, product, to, folders))
+
+
+@app.command()
+def promote(product: Name, version: Number, reason: Reason, store: Store = None) -> None:
+    """Make a version champion without the gate, for a reason that the version keeps."""
+    from cadnet.tracking.champion import promote_by_hand
+
+    change_champion(
+        store, lambda registry, folders: promote_by_hand(registry, product, version, reason, folders)
+    )
+
+
+@app.command("retire")
+def retire_command(product: Name, version: Number, reason: Reason, store: Store = None) -> None:
+    """Take a version out of use; where it was champion, the one before is it again, if there is one."""
+    from cadnet.tracking.champion import retire
+
+    change_champion(store, lambda registry, folders: retire(registry, product, version, reason, folders))

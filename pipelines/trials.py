@@ -16,6 +16,9 @@ CHECKPOINTS = Path("checkpoints")
 """State of unfinished trainings."""
 REPORTS = Path("reports")
 GATES = REPORTS / "gate"
+PRODUCTS = Path("products")
+VERSIONS = CACHE / "registry"
+"""Downloaded versions; may be deleted at any time."""
 DECISION = "decision.json"
 """The decision as JSON, in the product's folder below :data:`GATES`."""
 
@@ -31,8 +34,13 @@ def validation_folder(dataset: str) -> Path:
 
 
 def product_folder(product: str) -> Path:
-    """Return the folder of a product."""
-    return Path("products") / product
+    """Return the folder of a product's champion, which only a promotion changes."""
+    return PRODUCTS / product
+
+
+def candidate_folder(product: str) -> Path:
+    """Return the folder of a product's best network, whatever the gate says of it."""
+    return Path("candidates") / product
 
 
 def registration_file(product: str) -> Path:

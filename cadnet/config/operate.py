@@ -40,7 +40,7 @@ GreyLevels = Annotated[float, Field(ge=0, le=255)]
 
 
 class BehaviourParams(Params):
-    """What a model may do on pairs that differ by less than a defect, all made from clean references."""
+    """What a model may and must do on pairs that are made from clean references."""
 
     brightness: GreyLevels = 6.0
     """Grey levels by which the whole image gets brighter or darker (SynLCD's screens: up to 6)."""
@@ -50,15 +50,29 @@ class BehaviourParams(Params):
     """Pixels by which the image is moved to each of the four sides; between whole ones it is interpolated."""
     false_fraction: Fraction = 0.002
     """Fraction of its pixels that may be classified as defective; of an identical pair's, none may."""
+    planted: Fraction = 0.8
+    """Fraction of planted defects that must be found: the acceptance set's most visible ones, each elsewhere
+    on a clean reference."""
 
 
 class GateParams(Params):
     """When a challenger replaces the champion."""
 
+    mode: Literal["better", "not_worse"] = "better"
+    """What the 95 % interval of the difference in mIoU must show. A challenger that is the champion's own
+    network, with another threshold, minimum area or other references, need never be more than
+    ``not_worse``."""
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """By how much the low end of the 95 % interval of the difference in mIoU must exceed 0, in 0-1."""
-    least: Fraction = 0.0
+    """``better``: by how much the low end of the interval must exceed 0, in 0-1."""
+    tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    """``not_worse``: by how much the low end of the interval may lie below 0, in 0-1."""
+    least: Fraction = 0.2
     """Lowest mIoU with which a model may become champion at all."""
+    escape: Fraction = 0.1
+    """Largest fraction of the defective images that may be judged good, with the product's threshold and
+    ``min_pixels``."""
+    overkill: Fraction = 0.1
+    """Largest fraction of the good images that may be judged defective, likewise."""
     slice_drop: Fraction = 0.05
     """By how much IoU of any slice (all defects as one) may fall behind the champion's."""
     slice_images: Positive = 10

@@ -14,6 +14,7 @@ from cadnet.config.operate import BehaviourParams, GateParams
 from cadnet.datasets.cache import DecodedSplit
 from cadnet.evaluation.counts import Counts
 from cadnet.evaluation.gate import IDENTICAL, Measured
+from cadnet.evaluation.slices import defect_contrast
 from cadnet.images import read_image
 from cadnet.inference.export import ExportError, export_onnx
 from cadnet.inference.predictor import Predictor
@@ -24,7 +25,7 @@ from cadnet.types import IGNORE_INDEX
 SEED = 0
 """Of the noise; the same for every model."""
 MOST = 32
-"""References used, evenly chosen where there are more."""
+"""References used, evenly chosen where there are more, and defects planted."""
 
 
 def disturbances(image: np.ndarray, params: BehaviourParams) -> Iterator[tuple[str, np.ndarray]]:
@@ -73,6 +74,40 @@ def _moved(image: np.ndarray, down: float, right: float) -> np.ndarray:
     return cv2.warpAffine(image, motion, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
+def planted_found(predictor: Predictor, decoded: DecodedSplit) -> float | None:
+    """Return which fraction of planted defects, in [0, 1], the product finds; None where none can be planted.
+
+    The :data:`MOST` defective images whose defects are the most visible give theirs: what distinguishes them
+    from their reference is moved by half the image and added to that clean reference, where bright pixels get
+    darker and dark ones brighter, so that they are as visible there. So the defects are of kinds that the
+    product must know, on pairs that differ by nothing else. One is found when the image is judged defective
+    and one of its pixels is among those classified as such.
+    """
+    contrast = defect_contrast(decoded.images, decoded.references, decoded.reference_index, decoded.masks)
+    planted = found = 0
+    # NaN, where an image has no defect, comes last.
+    for row in np.argsort(-contrast, kind="stable"):
+        if planted == MOST or not contrast[row] > 0:
+            break
+        defects = (decoded.masks[row] > 0) & (decoded.masks[row] != IGNORE_INDEX)
+        if defects.sum() < predictor.min_pixels:
+            continue
+        clean = _picture(decoded.references[decoded.reference_index[row]])
+        image, place = _planted(clean, _picture(decoded.images[row]), defects)
+        judged = predictor.predict(image, clean)
+        planted += 1
+        found += judged.verdict == "defective" and bool(judged.labels[place].any())
+    return found / planted if planted else None
+
+
+def _planted(clean: np.ndarray, image: np.ndarray, defects: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the clean picture with another image's defects, moved by half of it, and bool (H, W) where."""
+    middle = clean.shape[0] // 2, clean.shape[1] // 2
+    place = np.roll(defects, middle, axis=(0, 1))
+    strength = np.roll(np.abs(image.astype(np.float32) - clean), middle, axis=(0, 1)) * place[..., None]
+    return _bytes(clean + np.where(clean < 128, strength, -strength)), place
+
+
 PAIRS = 20
 """Single pairs that are timed."""
 
@@ -94,6 +129,8 @@ def measure(
     predictor = Predictor(product, alignment=False)
     return Measured(
         counts=acceptance_counts(predictor, decoded, advance),
+        min_pixels=product.min_pixels,
+        planted=planted_found(predictor, decoded),
         latency_ms=latency_ms(predictor, decoded),
         false_fractions=false_fractions(predictor, params.behaviour),
         export_difference=export_difference(product),

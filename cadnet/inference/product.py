@@ -1,8 +1,8 @@
 """Product folders: a trained network, the clean references it compares with, and how it decides.
 
 A folder holds all that prediction needs: ``weights.safetensors`` and ``model.json`` as ``save_weights``
-writes them, ``references/<name>.png``, and ``product.json`` with the digests of the others. Nothing in it is
-pickled.
+writes them, ``references/<name>.png``, and ``product.json`` with the digests of the others and of itself.
+Nothing in it is pickled.
 """
 
 from __future__ import annotations
@@ -19,18 +19,21 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from cadnet.config import AlignmentParams, Params
 from cadnet.config.base import Name, Positive
-from cadnet.files import atomic_directory, file_digest, read_json, write_json, write_text
+from cadnet.files import atomic_directory, file_digest, value_digest, write_json, write_text
 from cadnet.images import read_image, write_png
 from cadnet.images.files import is_safe
 from cadnet.models.mit import MIN_SIZE
+from cadnet.models.tensors import WeightsError
 from cadnet.models.weights import DESCRIPTION_NAME, WEIGHTS_NAME, ModelDescription
 
 PRODUCT_NAME = "product.json"
 REFERENCES = "references"
 CARD_NAME = "README.md"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""1 had no digest of ``product.json`` itself, and is read all the same."""
 
 _KEY = "format_version"
+_DIGEST = "digest"
 
 
 class ProductError(ValueError):
@@ -55,7 +58,8 @@ class Product:
     ``min_pixels``: defect pixels from which on an image is judged defective. ``size``: side in pixels the
     network was trained at; larger images are cut into tiles of it. ``alignment``: parameters of alignment,
     None where images are aligned already. ``metrics``, ``notes`` and ``params`` (what it was
-    trained with) are for readers.
+    trained with) are for readers. ``digest``: of all the rest of ``product.json``, and so of the weights and
+    references it names.
     """
 
     __pydantic_config__ = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -72,6 +76,7 @@ class Product:
     metrics: dict[str, Any]
     notes: str
     params: dict[str, Any] = field(default_factory=dict)
+    digest: str = ""
 
 
 def write_product(
@@ -128,6 +133,7 @@ def write_product(
             "weights_sha256": file_digest(made / WEIGHTS_NAME),
             "references": [_store(made, key, Path(path)) for key, path in references.items()],
         }
+        content[_DIGEST] = value_digest(content)
         # Validated before it is written.
         product = _parsed(content, Path(folder))
         _check_classes(product, description)
@@ -138,7 +144,7 @@ def write_product(
 
 
 def read_product(folder: Path | str) -> Product:
-    """Read a product folder and compare the weights and every reference with their digests.
+    """Read a product folder and compare ``product.json``, the weights and every reference with their digests.
 
     Raises:
         FileNotFoundError: the folder, or a file that it must hold, is not there.
@@ -151,9 +157,9 @@ def read_product(folder: Path | str) -> Product:
     if not path.is_file():
         raise FileNotFoundError(_no_product(folder))
     try:
-        content = read_json(path)
+        content = json.loads(path.read_text("utf-8"), object_pairs_hook=_unique)
     except ValueError as error:
-        raise ProductError(str(error)) from error
+        raise ProductError(f"{path} is not readable JSON ({error}); copy the product again") from error
     product = _parsed(content, folder)
     _check_names([reference.name for reference in product.references])
     for reference in product.references:
@@ -167,6 +173,24 @@ def read_product(folder: Path | str) -> Product:
     _check_digest(folder / WEIGHTS_NAME, product.weights_sha256)
     _check_classes(product, ModelDescription.read(folder))
     return product
+
+
+def copy_product(product: Product, folder: Path | str) -> None:
+    """Make ``folder`` a copy of a product, as a whole, unless it is one already."""
+    try:
+        if read_product(folder).digest == product.digest:
+            return
+    except (OSError, ProductError, WeightsError):
+        pass
+    with atomic_directory(folder) as made:
+        shutil.copytree(product.folder, made, dirs_exist_ok=True)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, in which no key may be hidden behind a second one of its name."""
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise ValueError(f"a key stands twice among {[key for key, _ in pairs]}")
+    return dict(pairs)
 
 
 def _path(name: str) -> str:
@@ -186,12 +210,15 @@ def _store(folder: Path, name: str, source: Path) -> dict[str, Any]:
 def _parsed(content: Any, folder: Path) -> Product:
     path = folder / PRODUCT_NAME
     version = content.get(_KEY) if isinstance(content, dict) else None
-    if version != FORMAT_VERSION:
+    if version not in (1, FORMAT_VERSION):
         raise ProductError(
             f"{path} has format version {version}, and this program reads {FORMAT_VERSION}; update it, or "
             "make the product again"
         )
-    values = {key: value for key, value in content.items() if key != _KEY}
+    digest = value_digest({key: value for key, value in content.items() if key != _DIGEST})
+    if version != 1 and content.get(_DIGEST) != digest:
+        raise ProductError(f"{path} is not as it was written; copy the product again")
+    values = {key: value for key, value in content.items() if key != _KEY} | {_DIGEST: digest}
     if "registration" in values:
         # Its name in products written before 0.2.
         values["alignment"] = values.pop("registration")
@@ -240,7 +267,9 @@ def _no_product(folder: Path) -> str:
             f"{folder} holds weights but no {PRODUCT_NAME}; make a product of them with "
             "cadnet.inference.write_product"
         )
-    return f"{folder} is no product: it holds no {PRODUCT_NAME}"
+    return f"{folder} is no product: it holds no {PRODUCT_NAME}" + (
+        f"; see {folder / CARD_NAME}" if (folder / CARD_NAME).is_file() else ""
+    )
 
 
 @dataclass(frozen=True)

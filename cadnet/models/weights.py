@@ -119,7 +119,8 @@ def load_weights(folder: Path | str, model: nn.Module) -> ModelDescription:
 
     Raises:
         FileNotFoundError: no weights file.
-        WeightsError: the file is damaged, or the weights are of another network or number of classes.
+        WeightsError: the file is damaged, or the weights are of another network, number of classes or
+            number format.
     """
     description = ModelDescription.read(folder)
     path = Path(folder) / WEIGHTS_NAME
@@ -128,6 +129,12 @@ def load_weights(folder: Path | str, model: nn.Module) -> ModelDescription:
         f"The weights are of model {description.name!r} with {description.num_classes} defect classes and "
         f"options {dict(description.options)}; build that model or train again"
     )
+    own = model.state_dict()
+    # They would be cast in silence, and the network would be another one than was trained and measured.
+    others = sorted(name for name in own.keys() & state.keys() if own[name].dtype != state[name].dtype)
+    if others:
+        name = others[0]
+        raise WeightsError(f"{path} has {name} as {state[name].dtype}, not {own[name].dtype}; train again")
     load_strictly(model, state, path, hint)
     return description
 

@@ -39,6 +39,8 @@ class GateRecord:
 
     ``model`` and ``version`` name the challenger, ``champion`` the version it was held against; all three are
     None without a registry, the last also where there was no champion yet. ``decided``: ISO 8601, UTC.
+    ``in_use``: whether somebody has overruled the gate, and with which result; None where nobody has.
+    ``by_hand``: why.
     """
 
     product: str
@@ -51,13 +53,20 @@ class GateRecord:
     scale: str
     device: str
     decided: str
+    in_use: bool | None = None
+    by_hand: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the challenger was made champion, by the gate or by hand."""
+        return self.decision.passed if self.in_use is None else self.in_use
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values; ``passed`` and ``reasons`` are there for readers."""
         values = asdict(self)
         checks = values.pop("decision")["checks"]
-        passed, reasons = self.decision.passed, self.decision.reasons
-        return {**values, "passed": passed, "reasons": reasons, "checks": list(checks)}
+        reasons = self.decision.reasons
+        return {**values, "passed": self.passed, "reasons": reasons, "checks": list(checks)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -65,6 +74,8 @@ class GateRecord:
         names = ("product", "model", "version", "champion", "scale", "device", "decided")
         return cls(
             **{key: values[key] for key in names},
+            in_use=values.get("in_use"),
+            by_hand=values.get("by_hand", ""),
             decision=Decision(tuple(Check(**check) for check in values["checks"])),
             acceptance=Acceptance(**values["acceptance"]),
             choice=Choice(**values["choice"]),
@@ -80,6 +91,9 @@ class GateRecord:
     @property
     def headline(self) -> str:
         """The decision in one sentence."""
+        if self.in_use is not None:
+            gate = "passed" if self.decision.passed else "failed"
+            return f"By hand, {self.by_hand}: {self.challenger}, which {gate} the checks below."
         if self.decision.passed:
             passes = "would be champion" if self.version is None else "is champion"
             return f"Passed: {self.challenger} {passes}."

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import shutil
-from importlib.metadata import version
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cadnet
-from cadnet.files import atomic_directory
+from cadnet.files import atomic_directory, value_digest
 from cadnet.images import read_image
-from cadnet.inference import read_product
+from cadnet.inference import ProductError, read_product
 from cadnet.inference.product import PRODUCT_NAME, Product
-from cadnet.tracking.registry import Registry
+from cadnet.models.tensors import WeightsError
+from cadnet.tracking.registry import TAG_PRODUCT_DIGEST, Registry, Version
 from cadnet.tracking.store import TrackingError, resolve_store
 
 if TYPE_CHECKING:
@@ -60,7 +63,7 @@ def save_product_model(folder: Path | str, product: Path | str) -> None:
         code_paths=[str(Path(cadnet.__file__).parent)],
         signature=ModelSignature(Schema(list(taken)), Schema(list(given))),
         input_example=_example(found),
-        pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+        pip_requirements=[f"{name}=={importlib.metadata.version(name)}" for name in REQUIREMENTS],
     )
 
 
@@ -74,21 +77,89 @@ def fetch_product(uri: str, cache: Path | str, root: Path | str = ".", store: st
         store: address of the tracking store; else ``MLFLOW_TRACKING_URI``, else ``<root>/mlflow.db``.
 
     Raises:
-        TrackingError: the store cannot be used, or there is no such model, alias or version.
-        cadnet.inference.ProductError: the downloaded product is damaged.
+        TrackingError: the store cannot be used, there is no such model, alias or version, or its files are
+            missing, damaged or not those that were registered.
     """
     registry = Registry(resolve_store(root, store))
-    version = registry.resolve(uri)
-    # Versions never change, but another store may have the same names.
-    cached = Path(cache) / version.model / f"{version.number}-{version.fingerprint[:16]}"
-    if not cached.is_dir():
+    return fetch_version(registry, registry.resolve(uri), cache).folder
+
+
+def fetch_version(registry: Registry, version: Version, cache: Path | str) -> Product:
+    """Return a version's product, downloaded unless ``cache`` has it undamaged.
+
+    Raises:
+        TrackingError: its files are missing, damaged or not those that were registered.
+    """
+    # Versions never change, but another store may have the same names. The digest keeps what tags and
+    # servers say out of the path.
+    own = value_digest(registry.store.uri, version.model, version.number, version.run_id)
+    cached = Path(cache) / f"{version.number}-{own[:32]}"
+    try:
+        return _read(cached, version)
+    except _UNUSABLE:
+        pass
+    try:
         with atomic_directory(cached) as folder:
             # MLflow names the folder it downloads after its path in the run.
             registry.download(version, folder / "download").rename(folder / "model")
             shutil.rmtree(folder / "download")
-    product = product_folder(cached / "model")
-    read_product(product)
+            _read(folder, version)
+    except _UNUSABLE as error:
+        raise TrackingError(
+            f"the files of {version} cannot be had or are not those that were registered "
+            f"({str(error).splitlines()[0]}); `make repro` in its project uploads them again where it can, "
+            "and `cadnet models` lists other versions"
+        ) from error
+    return _read(cached, version)
+
+
+def _read(folder: Path, version: Version) -> Product:
+    """Read the product in a downloaded model, which must be the one that was registered."""
+    product = read_product(product_folder(folder / "model"))
+    # Versions registered before 0.2, or by others, do not say.
+    if version.tags.get(TAG_PRODUCT_DIGEST, product.digest) != product.digest:
+        raise ProductError(f"{product.folder} is another product than was registered as {version}")
     return product
+
+
+_UNUSABLE = (OSError, ProductError, WeightsError, TrackingError)
+
+
+def repair(registry: Registry, model: str, fingerprint: str, places: Iterable[Path]) -> list[Version]:
+    """Look whether the versions in use and those of a fingerprint can be had, and upload what is missing.
+
+    Args:
+        registry: where ``model`` is registered.
+        model: registered name.
+        fingerprint: of what is about to be registered.
+        places: folders of products, of which one may be what is missing.
+
+    Returns:
+        The versions that are lost: damaged, and none of the products is theirs.
+    """
+    known: dict[str, Path] = {}
+    for place in places:
+        try:
+            known[read_product(place).digest] = place
+        except _UNUSABLE:
+            continue
+    lost = []
+    for version in registry.in_use(model, fingerprint):
+        with tempfile.TemporaryDirectory(prefix="cadnet-") as folder:
+            try:
+                fetch_version(registry, version, folder)
+                continue
+            except TrackingError:
+                source = known.get(version.tags.get(TAG_PRODUCT_DIGEST, ""))
+        if source is None:
+            lost.append(version)
+        else:
+            _restore(registry, version, source)
+    return lost
+
+
+def _restore(registry: Registry, version: Version, product: Path) -> None:
+    registry.restore(version, lambda folder: save_product_model(folder, product))
 
 
 def product_folder(model: Path) -> Path:

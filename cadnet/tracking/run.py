@@ -53,7 +53,7 @@ class Run:
         self._client = client
         self.run_id: str = entity.info.run_id
         self.resumed = resumed
-        self._artifacts = str(entity.info.artifact_uri)
+        self.artifact_uri = str(entity.info.artifact_uri)
         self._experiment_id = entity.info.experiment_id
         models = entity.outputs.model_outputs if resumed and entity.outputs else []
         # What MLflow links results with, besides the run: the model they are of and the data they are from.
@@ -160,13 +160,13 @@ class Run:
         """Log a file under its own name in ``folder`` of the run."""
         if not Path(path).is_file():
             raise FileNotFoundError(f"artifact {path} does not exist or is no file")
-        call(self._store.artifacts(self._artifacts).log_artifact, str(path), folder)
+        call(self._store.artifacts(self.artifact_uri).log_artifact, str(path), folder)
 
     def log_artifacts(self, directory: Path | str, folder: str | None = None) -> None:
         """Log all files of a directory in ``folder`` of the run."""
         if not Path(directory).is_dir():
             raise FileNotFoundError(f"artifact folder {directory} does not exist or is no folder")
-        call(self._store.artifacts(self._artifacts).log_artifacts, str(directory), folder)
+        call(self._store.artifacts(self.artifact_uri).log_artifacts, str(directory), folder)
 
     def log_dataset(self, name: str, digest: str, source: str, context: str = "training") -> None:
         """Log a dataset as an input of the run. MLflow cuts digests, so the whole one is a tag as well.
@@ -240,7 +240,7 @@ class Run:
     def download(self, artifact: str, destination: Path | str) -> Path:
         """Download an artifact (file or folder) into the folder ``destination``; returns its local path."""
         Path(destination).mkdir(parents=True, exist_ok=True)
-        repository = self._store.artifacts(self._artifacts)
+        repository = self._store.artifacts(self.artifact_uri)
         return Path(call(repository.download_artifacts, artifact, str(destination)))
 
     def finish(self, status: FinalStatus, stage: str | None = None) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from urllib.parse import unquote
 
 import requests
 from filelock import FileLock, Timeout
@@ -79,6 +80,11 @@ class Store:
         if self.database is None or not uri.startswith(PROXY):
             return uri
         return (self.database.parent / ARTIFACTS / uri.removeprefix(PROXY)).as_uri()
+
+    def relocated(self, uri: str) -> str:
+        """Return where the artifacts of a local store lie now that were recorded before its project moved."""
+        _, found, below = uri.rpartition(f"/{ARTIFACTS}/")
+        return self.resolve(PROXY + unquote(below)) if found and self.database and "://" in uri else uri
 
     def artifacts(self, uri: str) -> ArtifactRepository:
         """Return MLflow's repository of the artifacts at ``uri``."""

@@ -98,10 +98,11 @@ class Tracker:
         restart: bool = False,
         provenance: Provenance | None = None,
     ) -> Run:
-        """Resume the newest run with the fingerprint, or create one.
+        """Resume the newest run with the fingerprint, of this machine where there is one, or create one.
 
-        ``restart`` says that ``stage`` begins from nothing: a run in which it had finished is then left as it
-        is, under another tag, and a new one begins.
+        A run that another machine has open stays that machine's. ``restart`` says that ``stage`` begins from
+        nothing: a run in which it had finished is then left as it is, under another tag, and a new one
+        begins.
         """
         extra = {"stage": stage, **user_tags(stage)}
         if provenance is not None:
@@ -111,7 +112,8 @@ class Tracker:
         with self.store.locked():
             experiment_id = self._experiment(trial.experiment)
             runs = self._search([experiment_id], {TAG_FINGERPRINT: fingerprint})
-            found = runs[0] if runs else None
+            runs = [one for one in runs if _is_own(one) or one.info.status != "RUNNING"]
+            found = next((one for one in runs if _is_own(one)), runs[0] if runs else None)
             if found and restart and found.data.tags.get(f"{TAG_STAGE_STATUS}{stage}") == "FINISHED":
                 call(self.client.set_tag, found.info.run_id, TAG_SUPERSEDED, fingerprint)
                 call(self.client.delete_tag, found.info.run_id, TAG_FINGERPRINT)
@@ -127,6 +129,10 @@ class Tracker:
                 # A sibling that ended meanwhile may have closed it.
                 call(self.client.update_run, parent.run_id, status="RUNNING")
         return run
+
+    def create_run(self, experiment: str, name: str, tags: Mapping[str, str]) -> Run:
+        """Create a run that is no trial's and that nobody resumes. The caller holds the store's lock."""
+        return self._create(self._experiment(experiment), name, dict(tags))
 
     def settle_parent(self, parent: Run) -> None:
         """Close the parent with the worst status of its trials, unless one still runs."""
@@ -254,6 +260,12 @@ class Untracked(Tracker):
 
     open_parent = open_run = find_run = _open
     settle_parent = sweep_stale = find_runs = _find
+
+
+def _is_own(run: Entity) -> bool:
+    """Whether the stage that had a run last ran on this machine, or nobody knows."""
+    mark = ProcessMark.from_tags(run.data.tags)
+    return mark is None or mark.host == ProcessMark.current().host
 
 
 def _is_stale(run: Entity) -> bool:

@@ -27,6 +27,7 @@ from pipelines.flows.commands import (
 )
 from pipelines.flows.inputs import take_over
 from pipelines.flows.project import Graph, forget_locks, read_project
+from pipelines.registered import forget_missing
 
 FlowName = Literal["experiment", "grid", "retrain"]
 GridName = Literal["run", "ablation", "cross", "semi"]
@@ -81,6 +82,7 @@ def make_plan(flow: FlowName, root: Path, log: Log, grid: str = "") -> Plan:
     """
     end_left_over(root, STAGE_MARK, log)
     forget_locks(root)
+    forget_missing(root, log)
     project = read_project(root)
     if flow == "retrain" and take_over(root, project, log):
         project = read_project(root)

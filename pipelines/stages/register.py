@@ -1,8 +1,8 @@
-"""Stage ``register``: the best network of a product becomes a product folder and a registered version."""
+"""Stage ``register``: the best network of a product becomes a candidate's folder and a registered version."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,19 +16,29 @@ from cadnet.datasets.manifest import MERGED_CLASS, PreparedDataset, open_dataset
 from cadnet.evaluation.curves import best_threshold
 from cadnet.evaluation.evaluate import AnyDefect
 from cadnet.files import read_json, value_digest, write_json
-from cadnet.inference import Product, write_product
-from cadnet.inference.product import Card
+from cadnet.inference import Product, read_product, write_product
+from cadnet.inference.product import PRODUCT_NAME, Card
 from cadnet.models.weights import ModelDescription, load_model
 from cadnet.tracking import Run, collect_provenance, track_stage
-from cadnet.tracking.product_logging import save_product_model
-from cadnet.tracking.registry import PENDING, Version, model_name, open_registry
+from cadnet.tracking.product_logging import repair, save_product_model
+from cadnet.tracking.registry import (
+    PENDING,
+    TAG_PRODUCT_DIGEST,
+    TAG_TRAINING,
+    Registry,
+    Version,
+    model_name,
+    open_registry,
+)
 from cadnet.tracking.trials import training_params
 from pipelines.stages.command import run_product_stage
 from pipelines.stages.references import find_references
 from pipelines.stages.scoring import Scoring
 from pipelines.trials import (
     CACHE,
+    VERSIONS,
     TrialName,
+    candidate_folder,
     dataset_folder,
     product_folder,
     registration_file,
@@ -83,7 +93,10 @@ def test_metrics(trial: TrialName) -> dict[str, float]:
 
 
 def register(name: str, params: ProjectParams) -> None:
-    """Make the product's folder of its best network, register it once, and write what was chosen and why.
+    """Make a candidate of the product's best network, register it once, and write what was chosen and why.
+
+    What the registry has lost of the versions in use is uploaded again, from here or from the champion's
+    folder; into a registry without any version the champion of that folder comes first.
 
     Raises:
         DatasetError: the dataset has no usable references.
@@ -99,14 +112,15 @@ def register(name: str, params: ProjectParams) -> None:
         references = find_references(settings, params, dataset)
         card = _card(name, best, found, (threshold, origin), len(references), params)
         product = _product(name, best, threshold, references, params, card)
-        version, is_new = _registered(product, best, run, card)
+        version = _registered(product, best, run, card)
     write_json(
         registration_file(name),
         {
             "product": name,
             "model": model_name(name),
             "version": version.number if version else None,
-            "is_new": is_new,
+            # Another one in another registry, where the number may be the same.
+            "run": version.run_id if version else None,
             "trial": {"dataset": best.trial.dataset, "method": best.trial.method, "seed": best.trial.seed},
             "training": best.fingerprint,
             "choice": {
@@ -145,7 +159,7 @@ def _product(
 ) -> Product:
     settings, data = params.products[name], params.datasets[best.trial.dataset]
     return write_product(
-        product_folder(name),
+        candidate_folder(name),
         name=name,
         model=best.trial.model,
         references=references,
@@ -159,22 +173,46 @@ def _product(
     )
 
 
-def _registered(product: Product, best: Candidate, run: Run, card: str) -> tuple[Version | None, bool]:
-    """The version that the product is registered as, and whether it is new; no version without tracking."""
+def _registered(product: Product, best: Candidate, run: Run, card: str) -> Version | None:
+    """The version that the product is registered as; none without tracking."""
     registry = open_registry()
     if registry is None:
-        return None, False
-    version, is_new = registry.register(
-        model_name(product.name),
-        product_fingerprint(product, best.fingerprint),
-        run.run_id,
-        lambda folder: save_product_model(folder, product.folder),
-        {"cadnet.trial": str(best.trial), "cadnet.training": best.fingerprint},
-        card,
-    )
+        return None
+    model, champion = model_name(product.name), product_folder(product.name)
+    if not registry.versions(model) and (champion / PRODUCT_NAME).is_file():
+        before = read_product(champion)
+        trained = ModelDescription.read(champion).metadata.get("fingerprint", "")
+        version = _version(registry, before, trained, run, {}, "")
+        registry.promote(version, f"taken from {champion}, because the registry had no versions")
+    fingerprint = product_fingerprint(product, best.fingerprint)
+    copies = sorted(path.parent for path in VERSIONS.glob(f"*/model/artifacts/*/{PRODUCT_NAME}"))
+    lost = repair(registry, model, fingerprint, [product.folder, champion, *copies])
+    tags = {"cadnet.trial": str(best.trial)}
+    version = _version(registry, product, best.fingerprint, run, tags, card, [one.number for one in lost])
     if version.status == PENDING:
         registry.nominate(version)
-    return version, is_new
+    return version
+
+
+def _version(
+    registry: Registry,
+    product: Product,
+    training: str,
+    run: Run,
+    tags: Mapping[str, str],
+    card: str,
+    lost: Collection[int] = (),
+) -> Version:
+    version, _ = registry.register(
+        model_name(product.name),
+        product_fingerprint(product, training),
+        run.run_id,
+        lambda folder: save_product_model(folder, product.folder),
+        {**tags, TAG_TRAINING: training, TAG_PRODUCT_DIGEST: product.digest},
+        card,
+        lost,
+    )
+    return version
 
 
 def product_fingerprint(product: Product, training: str) -> str:

@@ -12,16 +12,20 @@ import pytest
 from inference_fakes import CLASSES, make_product, save_model, texture
 
 from cadnet.config import AlignmentParams
-from cadnet.files import file_digest
+from cadnet.files import file_digest, value_digest
 from cadnet.images import ImageError, read_image, write_png
 from cadnet.inference import Predictor, Product, ProductError, read_product, write_product
+from cadnet.inference.product import copy_product
 from cadnet.models.tensors import WeightsError
 
 
-def edit(product: Product, change: Callable[[dict[str, Any]], object]) -> Path:
+def edit(product: Product, change: Callable[[dict[str, Any]], object], resign: bool = True) -> Path:
+    """Change product.json, with a digest that fits unless ``resign`` is False."""
     path = product.folder / "product.json"
     content = json.loads(path.read_text())
     change(content)
+    if resign and "digest" in content:
+        content["digest"] = value_digest({key: one for key, one in content.items() if key != "digest"})
     path.write_text(json.dumps(content))
     return product.folder
 
@@ -56,7 +60,7 @@ class TestRoundTrip:
             "README.md", "model.json", "product.json", "references/a.png", "references/b.png",
             "weights.safetensors",
         ]  # fmt: skip
-        assert json.loads((read.folder / "product.json").read_text())["format_version"] == 1
+        assert json.loads((read.folder / "product.json").read_text())["format_version"] == 2
 
     def test_it_lies_anywhere_and_needs_no_other_file(self, tmp_path: Path, model: Path) -> None:
         product = make_product(tmp_path, {"a": texture(40, 48)}, model)
@@ -160,7 +164,7 @@ class TestReading:
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            (lambda c: c.update(format_version=2), "has format version 2, and this program reads 1; update"),
+            (lambda c: c.update(format_version=3), "has format version 3, and this program reads 2; update"),
             (lambda c: c.pop("format_version"), "has format version None"),
             (lambda c: c.update(surprise=1), "surprise: "),
             (lambda c: c.pop("threshold"), "threshold: "),
@@ -179,6 +183,44 @@ class TestReading:
     ) -> None:
         with pytest.raises(ProductError, match=message):
             read_product(edit(product, change))
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda c: c.update(threshold=0.99),
+            lambda c: c.update(min_pixels=10_000),
+            lambda c: c["metrics"].update(miou=1.0),
+            lambda c: c["references"].clear(),
+            lambda c: c.update(surprise=1),
+            lambda c: c.pop("digest"),
+        ],
+    )
+    def test_a_changed_product_json_is_noticed(
+        self, product: Product, change: Callable[[dict[str, Any]], object]
+    ) -> None:
+        with pytest.raises(ProductError, match=r"product\.json is not as it was written; copy"):
+            read_product(edit(product, change, resign=False))
+
+    def test_a_key_that_hides_another_is_refused(self, product: Product) -> None:
+        path = product.folder / "product.json"
+        path.write_text(path.read_text().replace('"threshold"', '"threshold": 0.99, "threshold"'))
+        with pytest.raises(ProductError, match="a key stands twice"):
+            read_product(product.folder)
+
+    def test_a_product_without_a_digest_of_its_own_is_read(self, product: Product) -> None:
+        folder = edit(product, lambda c: (c.pop("digest"), c.update(format_version=1)))
+        assert read_product(folder).threshold == product.threshold
+
+    def test_a_copy_is_made_once_and_again_where_it_differs(self, product: Product, tmp_path: Path) -> None:
+        copy = tmp_path / "copy"
+        copy_product(product, copy)
+        assert read_product(copy).digest == product.digest
+        made = copy.stat().st_ino
+        copy_product(product, copy)
+        assert copy.stat().st_ino == made
+        edit(read_product(copy), lambda c: c.update(threshold=0.9))
+        copy_product(product, copy)
+        assert read_product(copy).threshold == product.threshold
 
     @pytest.mark.parametrize("text", ["{", "[]", '"x"', ""])
     def test_a_product_json_that_is_none(self, product: Product, text: str) -> None:

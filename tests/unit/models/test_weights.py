@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from cadnet.models.factory import build_model
-from cadnet.models.tensors import WeightsError
+from cadnet.models.tensors import WeightsError, read_header
 from cadnet.models.weights import ModelDescription, load_model, load_weights, save_weights
 
 OPTIONS = {"decoder": "multiply", "drop_path": 0.0}
@@ -106,6 +106,14 @@ def test_weights_of_another_number_of_classes(saved: Path) -> None:
         WeightsError, match=r"head\.classifier\.weight \(3, 256, 1, 1\) where \(7, 256, 1, 1\)"
     ):
         load_weights(saved, build_model("cadnet", 6, **OPTIONS))
+
+
+def test_weights_of_another_number_format(saved: Path) -> None:
+    path = saved / "weights.safetensors"
+    about = read_header(path)
+    save_file({key: value.half() for key, value in load_file(path).items()}, path, metadata=about)
+    with pytest.raises(WeightsError, match=r"as torch\.float16, not torch\.float32; train again"):
+        load_model(saved)
 
 
 def test_weights_without_a_description(saved: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +15,13 @@ from cadnet.files import read_json, write_json
 from cadnet.models.factory import build_model
 from cadnet.models.weights import save_weights
 from cadnet.tracking import Tracker
+from cadnet.tracking.champion import Folders, promote_by_hand, retire
+from cadnet.tracking.product_logging import fetch_product
 from cadnet.tracking.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
 from cadnet.tracking.store import resolve_store
+from pipelines.registered import forget_missing
 from pipelines.stages import evaluate, gate, register, train
+from pipelines.trials import registration_file
 from tests.fakes import CLASSES, write_fake_dataset
 
 pytestmark = pytest.mark.slow
@@ -27,7 +32,10 @@ Fails = Callable[..., str]
 TRIAL = ("--dataset", "synlcd", "--method", "cadnet", "--seed", "0")
 PRODUCT = ("--product", "screen")
 NAME = "cadnet-screen"
-LOOSE = {"behaviour": {"false_fraction": 1.0, "shift": 0}, "latency_ms": 100000.0, "slice_images": 1}
+LOOSE = {
+    "least": 0.0, "escape": 1.0, "overkill": 1.0, "latency_ms": 100000.0, "slice_images": 1,
+    "behaviour": {"false_fraction": 1.0, "shift": 0, "planted": 0.0},
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -110,27 +118,134 @@ def test_only_a_better_network_becomes_champion(
     assert third["passed"], third["reasons"]
     assert holders() == (3, None, 1)
     run_id = registry.version(NAME, 3).run_id  # type: ignore[union-attr]
-    kept = Tracker(resolve_store(".")).find_run(run_id).download("gate/version-3", products / "kept")
+    kept = Tracker(resolve_store(".")).find_run(run_id).download("gate", products / "kept")
     assert read_json(kept / "decision.json") == third
     assert "cadnet-screen version 3 is champion" in (kept / "index.html").read_text("utf-8")
 
     # Who goes back to the one before does not get it again by the next run.
+    assert in_use() == "candidates/screen"
     registry.rollback(NAME)
     assert both(monkeypatch) == third
-    assert holders() == (1, None, 3)
+    assert holders() == (1, None, None)
+    assert in_use() != "candidates/screen"
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No export, which takes seconds and decides nothing here."""
+    monkeypatch.setattr("cadnet.inference.acceptance.export_difference", lambda _: 0.0)
+
+
+def in_use() -> str:
+    """Which folder's product is in products/screen."""
+    own = read_json(Path("products/screen/product.json"))["digest"]
+    same = read_json(Path("candidates/screen/product.json"))["digest"] == own
+    return "candidates/screen" if same else "another"
+
+
+def test_a_changed_operating_point_needs_not_be_better(
+    quick: None, products: Path, tracked: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit("products.screen.threshold", 0.99)
+    untrained(products, "a" * 64)
+    both(monkeypatch)
+    edit("products.screen.threshold", 0.98)
+    changed = both(monkeypatch)
+    assert (changed["version"], changed["passed"]) == (2, True), changed["reasons"]
+    assert read_json(Path("products/screen/product.json"))["threshold"] == 0.98
+    assert holders() == (2, None, 1)
+
+
+def test_the_folder_in_use_changes_only_by_promotion_and_hands_are_believed(
+    quick: None, products: Path, tracked: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit("products.screen.threshold", 0.99)
+    edit("products.screen.gate", LOOSE | {"least": 0.5})
+    untrained(products, "a" * 64)
+    assert not both(monkeypatch)["passed"]
+    assert [path.name for path in Path("products/screen").iterdir()] == ["README.md"]
+    registry = Registry(resolve_store("."))
+    promote_by_hand(registry, "screen", 1, "the set is too hard", Folders())
+    assert in_use() == "candidates/screen"
+    decision = both(monkeypatch)
+    assert decision["passed"] and decision["by_hand"] == "promoted: the set is too hard"
+    assert not decision["checks"][0]["passed"]  # type: ignore[index]
+    # Another network that the gate rejects is a candidate, and no more.
+    untrained(products, "b" * 64, seed=1)
+    assert not both(monkeypatch)["passed"] and in_use() == "another"
+    retire(registry, "screen", 1, "marks dust", Folders())
+    assert [path.name for path in Path("products/screen").iterdir()] == ["README.md"]
+
+
+def test_what_the_registry_has_lost_comes_back(
+    quick: None,
+    products: Path,
+    tracked: Path,
+    edit: Edit,
+    empty_database: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    edit("products.screen.threshold", 0.99)
+    untrained(products, "a" * 64)
+    both(monkeypatch)
+    untrained(products, "b" * 64, seed=1)
+    assert not both(monkeypatch)["passed"] and holders() == (1, None, None)
+    champion = read_json(Path("products/screen/product.json"))["digest"]
+    assert forget_missing(products, print) == []
+
+    # The runs of both were deleted, then `mlflow gc`.
+    shutil.rmtree("mlartifacts")
+    shutil.rmtree("cache/registry")
+    assert forget_missing(products, print) == ["screen"] and not registration_file("screen").exists()
+    run(monkeypatch, register.main, *PRODUCT)
+    assert forget_missing(products, print) == []
+    fetched = fetch_product("models:/cadnet-screen@champion", "cache/registry")
+    assert read_json(fetched / "product.json")["digest"] == champion
+    note = read_json(registration_file("screen"))
+
+    # A fresh clone after `dvc pull`: another registry, in which the champion comes first.
+    shutil.copyfile(empty_database, "mlflow.db")
+    assert forget_missing(products, print) == ["screen"]
+    both(monkeypatch)
+    assert holders() == (1, None, None) and forget_missing(products, print) == []
+    again = read_json(registration_file("screen"))
+    assert again["version"] == 2 and again["run"] != note["run"]
+    assert read_json(Path("products/screen/product.json"))["digest"] == champion
+
+    # The folder in use lags behind when the champion is changed from another machine.
+    Registry(resolve_store(".")).promote(Registry(resolve_store(".")).versions(NAME)[0], "promoted: there")
+    assert forget_missing(products, print) == ["screen"]
+    assert registration_file("screen").exists() and not Path("reports/gate/screen/decision.json").exists()
+    run(monkeypatch, gate.main, *PRODUCT)
+    assert in_use() == "candidates/screen" and forget_missing(products, print) == []
+
+
+def test_a_second_machine_on_one_store_disturbs_nothing(
+    quick: None, products: Path, tracked: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit("products.screen.threshold", 0.99)
+    untrained(products, "a" * 64)
+    first = both(monkeypatch)
+    # The other one trains the same, which takes the fingerprint from this one's run; then that is deleted.
+    store = Tracker(resolve_store("."))
+    (own,) = store.find_runs("cadnet/synlcd/supervised", {"cadnet.fingerprint": "a" * 64})
+    store.client.delete_tag(own.run_id, "cadnet.fingerprint")
+    store.client.delete_run(own.run_id)
+    shutil.rmtree("reports/gate/screen")
+    assert both(monkeypatch) == first and holders() == (1, None, None)
 
 
 def test_a_promotion_that_was_cut_off_is_completed(
-    products: Path, tracked: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch
+    quick: None, products: Path, tracked: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     edit("products.screen.threshold", 0.99)
     untrained(products, "a" * 64)
     alias = Registry._alias
 
-    def dies(self: Registry, version: object, name: str) -> None:
+    def dies(self: Registry, model: str, name: str, number: int | None) -> None:
         if name == CHAMPION:
             raise KeyboardInterrupt
-        alias(self, version, name)  # type: ignore[arg-type]
+        alias(self, model, name, number)
 
     monkeypatch.setattr(Registry, "_alias", dies)
     with pytest.raises(KeyboardInterrupt):
@@ -152,6 +267,11 @@ def test_without_a_registry_the_limits_alone_decide(
     decision = both(monkeypatch)
     assert (decision["version"], decision["champion"], decision["passed"]) == (None, None, False)
     assert decision["reasons"] == "mIoU on the acceptance set: 0.00 %, wanted at least 50.00 %"
+    assert [path.name for path in Path("products/screen").iterdir()] == ["README.md"]
+    edit("products.screen.gate", LOOSE)
+    assert both(monkeypatch)["passed"] and in_use() == "candidates/screen"
+    edit("products.screen.gate", LOOSE | {"least": 0.5})
+    assert not both(monkeypatch)["passed"]
     page = Path("reports/gate/screen/index.html").read_text("utf-8")
     assert "Rejected: screen (not registered) failed 1 of" in page
     product = read_json(Path("products/screen/product.json"))

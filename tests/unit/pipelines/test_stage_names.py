@@ -16,6 +16,7 @@ from pipelines.flows.project import Graph, read_graph
 from pipelines.profile import compose
 from pipelines.trials import (
     ablation_trials,
+    candidate_folder,
     cross_trials,
     dataset_folder,
     gate_folder,
@@ -80,7 +81,9 @@ def test_every_trial_has_the_files_that_the_code_names(project: Path, params: Pr
         named |= {str(trial.model), str(trial.history)}
         named |= {str(trial.metrics), str(trial.curves), str(trial.evaluation)}
     for name in params.products:
-        named |= {str(path(name)) for path in (product_folder, registration_file, gate_folder)}
+        named |= {
+            str(path(name)) for path in (candidate_folder, product_folder, registration_file, gate_folder)
+        }
     written = outputs(project)
     assert written - named == {"reports/index.html", "reports/plots", "reports/tables"}
     assert named <= written

@@ -186,11 +186,15 @@ class TestLabels:
         assert failed(summary) == {"labels_kept": ["b", "gone"]}
         assert message(summary, "labels_kept") == "no pixel of abpt, line is left"
 
-    def test_one_class_of_several_is_a_warning(self, project: Path) -> None:
-        self.name({"a": ["line", "abpt"]})
+    @pytest.mark.parametrize(
+        ("labels", "warned"),
+        [({"a": ["line", "abpt"]}, ["a"]), ({"a": ["line"]}, ["abpt"]), ({}, ["line", "abpt"])],
+    )
+    def test_what_is_a_warning(self, project: Path, labels: dict[str, list[str]], warned: list[str]) -> None:
+        self.name(labels)
         summary = judge()
         assert failed(summary) == {}
-        assert [row["subject"] for row in summary["warnings"]] == ["a"]
+        assert [row["subject"] for row in summary["warnings"]] == warned
 
     def test_a_class_of_which_nothing_is_left(self, project: Path) -> None:
         self.name({"a": ["line", "scratch"]})

@@ -75,7 +75,7 @@ class DatasetTable:
     ``problems``: (file, what is wrong with it) of tables that cannot be used; ``manifest``: the raw text of
     manifest.csv, all columns str; ``params``: digestible parameters of the preparer, None when not recorded;
     ``checksums``: path -> SHA-256 as recorded, empty without checksums.csv; ``labels``: source of a
-    photograph -> classes that its label names, empty where the preparer does not record them.
+    photograph -> classes that its label names, None where the preparer does not record them.
     """
 
     root: Path
@@ -85,7 +85,7 @@ class DatasetTable:
     palette: tuple[tuple[int, int, int], ...] = ()
     params: Any = None
     checksums: Mapping[str, str] = field(default_factory=dict)
-    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    labels: Mapping[str, tuple[str, ...]] | None = None
 
     @property
     def wanted(self) -> list[str]:
@@ -135,7 +135,9 @@ def read_table(root: Path | str) -> DatasetTable:
     try:
         info = read_json(root / "dataset.json")
         classes, palette = _classes(info)
-        labels = {str(source): tuple(named) for source, named in info.get("labels", {}).items()}
+        labels = info.get("labels")
+        if labels is not None:
+            labels = {str(source): tuple(named) for source, named in labels.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         text = f"{type(error).__name__}: {error}" if isinstance(error, KeyError | TypeError) else str(error)
         problems.append(("dataset.json", f"cannot be used: {text}; prepare the dataset again"))

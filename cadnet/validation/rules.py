@@ -78,15 +78,22 @@ def judge(
 def warnings(facts: DatasetFacts, params: ValidateParams) -> list[Row]:
     """Return what is no reason to fail but to be known.
 
-    Rare classes, samples that are not aligned, photographs that lost one of several classes.
+    Classes that no label names or that are rare, photographs that lost one of several classes, samples that
+    are not aligned.
     """
     failed = facts.samples[facts.samples["unaligned"].notna()]
-    fewer = [(source, left) for source, left in _left(facts).items() if left]
+    labels = facts.table.labels
+    named = {name for names in (labels or {}).values() for name in names}
     return [
         *(
+            Row(name, "", "no label names this class")
+            for name in facts.table.classes
+            if labels is not None and name not in named
+        ),
+        *(
             Row(source, "", f"its label names {', '.join(gone)} too, of which no pixel is left")
-            for source, left in fewer
-            if (gone := [name for name in facts.table.labels[source] if name not in left])
+            for source, left in _left(facts).items()
+            if left and labels and (gone := [name for name in labels[source] if name not in left])
         ),
         *(
             Row(str(row["subject"]), "", f"images {row['images']}, wished {row['wished']}")
@@ -276,7 +283,7 @@ def _class_frame(facts: DatasetFacts, params: ValidateParams) -> pd.DataFrame:
 
 def _left(facts: DatasetFacts) -> dict[str, set[str]]:
     """Source of each photograph whose label names classes -> those of them that its samples' masks show."""
-    left: dict[str, set[str]] = {source: set() for source in facts.table.labels}
+    left: dict[str, set[str]] = {source: set() for source in facts.table.labels or ()}
     if "source" in facts.samples:
         for name in facts.table.classes:
             shown = facts.samples.loc[facts.samples[f"found_{name}"] > 0, "source"]
@@ -287,7 +294,7 @@ def _left(facts: DatasetFacts) -> dict[str, set[str]]:
 
 def _label_frame(facts: DatasetFacts) -> pd.DataFrame:
     """Photographs and classes that labels name, beside what is left of them; empty where none is recorded."""
-    labels, left = facts.table.labels, _left(facts)
+    labels, left = facts.table.labels or {}, _left(facts)
     rows: list[dict[str, Any]] = [
         {"subject": source, "lost": None if left[source] else f"no pixel of {', '.join(named)} is left"}
         for source, named in labels.items()

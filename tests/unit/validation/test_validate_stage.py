@@ -11,7 +11,7 @@ import pytest
 
 from cadnet.datasets.manifest import DatasetError
 from cadnet.files import read_json, write_json
-from cadnet.images import write_png
+from cadnet.images import read_mask, write_png
 from cadnet.validation import rules
 from tests.validation_project import DATASET, OUT, Summary, enter, failed, judge, message, record, rewrite
 
@@ -167,16 +167,16 @@ def test_the_page_needs_nothing_else(sound: tuple[Path, Summary]) -> None:
 
 class TestLabels:
     def name(self, labels: object) -> None:
-        """Say what labels name; photograph ``a`` became a sample with lines, ``b`` a clean one."""
+        """Say what labels name; photograph ``a`` became a sample with lines alone, ``b`` a clean one."""
         info = read_json(DATASET / "dataset.json")
         write_json(DATASET / "dataset.json", {**info, "labels": labels})
+        mask = read_mask(DATASET / "masks/01-000.png", 2)
+        write_png(DATASET / "masks/01-000.png", np.where(mask == 1, mask, 0).astype(np.uint8))
+        record()
 
-        def sourced(table: pd.DataFrame) -> pd.DataFrame:
-            table["source"] = ""
-            lines = (table["n_line"] != "0") & (table["n_abpt"] == "0")
-            table.loc[table.index[lines][0], "source"] = "a"
-            table.loc[table.index[table["has_defect"].isin(["0", "False"])][0], "source"] = "b"
-            return table
+        def sourced(table: pd.DataFrame) -> None:
+            table["source"] = table["sample_id"].map({"01-000": "a", "01-002": "b"}).fillna("")
+            table.loc[table["sample_id"] == "01-000", "n_abpt"] = "0"
 
         rewrite(sourced)
 
@@ -186,11 +186,15 @@ class TestLabels:
         assert failed(summary) == {"labels_kept": ["b", "gone"]}
         assert message(summary, "labels_kept") == "no pixel of abpt, line is left"
 
-    def test_one_class_of_several_is_a_warning(self, project: Path) -> None:
-        self.name({"a": ["line", "abpt"]})
+    @pytest.mark.parametrize(
+        ("labels", "warned"),
+        [({"a": ["line", "abpt"]}, ["a"]), ({"a": ["line"]}, ["abpt"]), ({}, ["line", "abpt"])],
+    )
+    def test_what_is_a_warning(self, project: Path, labels: dict[str, list[str]], warned: list[str]) -> None:
+        self.name(labels)
         summary = judge()
         assert failed(summary) == {}
-        assert [row["subject"] for row in summary["warnings"]] == ["a"]
+        assert [row["subject"] for row in summary["warnings"]] == warned
 
     def test_a_class_of_which_nothing_is_left(self, project: Path) -> None:
         self.name({"a": ["line", "scratch"]})

@@ -24,7 +24,9 @@ def forget_missing(root: Path, log: Callable[[str], object]) -> list[str]:
     forgotten: list[str] = []
     try:
         registry = open_registry(root) if noted else None
-        for name in noted if registry is not None else []:
+        if registry is None:
+            return forgotten
+        for name in noted:
             for note, reason in _missing(registry, root, name):
                 (root / note).unlink(missing_ok=True)
                 log(f"{name}: {reason}")

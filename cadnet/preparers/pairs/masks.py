@@ -125,7 +125,9 @@ def read_values(path: Path) -> tuple[np.ndarray, Colors]:
     if read_header(path).mode == "P":
         values, colors = _with_palette(path)
         often = Counter(colors.values())
-        told = {number: color for number, color in colors.items() if often[color] == 1 and len(color) == 3}
+        told: Colors = {
+            number: color for number, color in colors.items() if often[color] == 1 and len(color) == 3
+        }
         grey = all(color == (number,) * 3 for number, color in told.items())
         return values, {} if grey else told
     values = _decoded(path)

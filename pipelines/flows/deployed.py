@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import secrets
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,14 @@ os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("PREFECT_HOME", str(Path.cwd() / ".prefect"))
 # Its own server takes 12 s to start on a free machine and longer than the default 20 s on a busy one.
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
+if not os.environ.get("PREFECT_API_URL"):
+    # It listens on a port of this machine, where without a login any page in a browser could reach it.
+    login = f"cadnet:{secrets.token_urlsafe(24)}"
+    os.environ |= {
+        "PREFECT_API_AUTH_STRING": login,
+        "PREFECT_SERVER_API_AUTH_STRING": login,
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": "http://127.0.0.1",
+    }
 
 from httpx import HTTPError, InvalidURL
 from prefect import Flow, flow, get_run_logger, task
@@ -36,8 +45,9 @@ from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE, temporary_settings
 from prefect.states import Cancelled, Completed, Crashed
 
+from cadnet.signals import STOPPED
 from cadnet.tracking.processes import ProcessMark
-from pipelines.flows.commands import REPRO, STOP, STOPPED, Log, StageError, run_command, without_advice
+from pipelines.flows.commands import REPRO, STOP, Log, StageError, run_command, without_advice
 from pipelines.flows.plan import (
     FlowName,
     FlowRunsError,

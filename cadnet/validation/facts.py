@@ -7,14 +7,14 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 import pandas as pd
 
-from cadnet.files import CHECKSUMS, file_digest, read_checksums, read_json
+from cadnet.files import CHECKSUMS, below, file_digest, read_checksums, read_json
 from cadnet.images import decode, read_image
 from cadnet.types import IGNORE_INDEX, MANIFEST_COLUMNS, UNLABELLED
 from cadnet.validation.duplicates import SMALL, Picture, find_duplicates, perceptual_hash, small_copy
@@ -283,11 +283,8 @@ def _measure(
     def measure(name: str) -> Found:
         if not name.strip():
             return unusable("no file is named")
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or "\\" in name:
-            return unusable(f"{name!r} leaves the dataset's folder")
         try:
-            return read(root / path)
+            return read(below(root, name))
         except (OSError, ValueError) as error:
             return unusable(str(error))
 

@@ -78,7 +78,7 @@ coverage: setup ## test suite with coverage of cadnet/
 
 bench: setup ## measure synthesis, training, evaluation, alignment and validation
 	python -m bench.synthesis && python -m bench.training && python -m bench.alignment && python -m bench.validation \
-	&& python -m bench.bootstrap && python -m bench.evaluation
+	&& python -m bench.bootstrap && python -m bench.evaluation && python -m bench.fuzz
 
 profile: setup ## switch params.yaml to params/$(PROFILE).yaml
 	python -m pipelines.profile $(PROFILE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
 from pydantic import BaseModel, Field, ValidationError
@@ -24,12 +24,14 @@ class DatasetError(ValueError):
     """A prepared dataset is unusable; the message names the file, the rows and the fix."""
 
 
-class _Description(BaseModel):
+class Description(BaseModel):
     """What is read of ``dataset.json``; the name becomes a folder of the cache, classes become columns."""
 
     name: Name
     classes: Annotated[tuple[Name, ...], Field(min_length=1, max_length=254)]
     palette: tuple[tuple[Byte, Byte, Byte], ...]
+    params: Any = None
+    labels: dict[str, tuple[str, ...]] = {}
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,21 @@ class PreparedDataset:
         return read_checksums(self.root)
 
 
+def read_description(root: Path) -> Description:
+    """Read ``dataset.json``.
+
+    Raises:
+        ValueError: it is no JSON, or lacks what :class:`Description` holds.
+    """
+    try:
+        return Description.model_validate(read_json(root / "dataset.json"))
+    except ValidationError as error:
+        wrong = ", ".join(sorted({str(item["loc"][0]) for item in error.errors() if item["loc"]}) or ["all"])
+        raise DatasetError(
+            f"{root / 'dataset.json'} is wrong in: {wrong}; prepare the dataset again"
+        ) from error
+
+
 def open_dataset(root: Path | str) -> PreparedDataset:
     """Open a prepared dataset and check its table.
 
@@ -121,13 +138,7 @@ def open_dataset(root: Path | str) -> PreparedDataset:
             raise FileNotFoundError(
                 f"{root / file} does not exist; run `dvc repro prepare` to make the dataset"
             )
-    try:
-        info = _Description.model_validate(read_json(root / "dataset.json"))
-    except ValidationError as error:
-        wrong = ", ".join(sorted({str(item["loc"][0]) for item in error.errors() if item["loc"]}) or ["all"])
-        raise DatasetError(
-            f"{root / 'dataset.json'} is wrong in: {wrong}; prepare the dataset again"
-        ) from error
+    info = read_description(root)
     text = dict.fromkeys(MANIFEST_COLUMNS[:7], str)
     try:
         manifest = pd.read_csv(root / "manifest.csv", dtype=text, keep_default_na=False)

@@ -23,14 +23,6 @@ os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("PREFECT_HOME", str(Path.cwd() / ".prefect"))
 # Its own server takes 12 s to start on a free machine and longer than the default 20 s on a busy one.
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
-if not os.environ.get("PREFECT_API_URL"):
-    # It listens on a port of this machine, where without a login any page in a browser could reach it.
-    login = f"cadnet:{secrets.token_urlsafe(24)}"
-    os.environ |= {
-        "PREFECT_API_AUTH_STRING": login,
-        "PREFECT_SERVER_API_AUTH_STRING": login,
-        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": "http://127.0.0.1",
-    }
 
 from httpx import HTTPError, InvalidURL
 from prefect import Flow, flow, get_run_logger, task
@@ -42,7 +34,14 @@ from prefect.exceptions import CancelledRun, ObjectNotFound
 from prefect.futures import PrefectFuture
 from prefect.logging.loggers import flow_run_logger
 from prefect.runtime import flow_run
-from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE, temporary_settings
+from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
+    PREFECT_API_URL,
+    PREFECT_SERVER_ALLOW_EPHEMERAL_MODE,
+    PREFECT_SERVER_API_AUTH_STRING,
+    PREFECT_SERVER_CORS_ALLOWED_ORIGINS,
+    temporary_settings,
+)
 from prefect.states import Cancelled, Completed, Crashed
 
 from cadnet.signals import STOPPED
@@ -199,7 +198,12 @@ def _reachable_server(log: Log) -> Iterator[None]:
     if (address := PREFECT_API_URL.value()) and not _answers():
         named = re.sub(r"://[^/]*@", "://", address)
         log(f"warning: PREFECT_API_URL {named} does not answer; this flow uses a server of its own")
-        own[PREFECT_API_URL] = None
+        own[PREFECT_API_URL] = address = None
+    if not address:
+        # It listens on a port of this machine, where without a login any page in a browser could reach it.
+        login = f"cadnet:{secrets.token_urlsafe(24)}"
+        own |= {PREFECT_API_AUTH_STRING: login, PREFECT_SERVER_API_AUTH_STRING: login}
+        own[PREFECT_SERVER_CORS_ALLOWED_ORIGINS] = "http://127.0.0.1"
     with temporary_settings(own):
         yield
 

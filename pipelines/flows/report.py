@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import platform
@@ -229,7 +230,8 @@ def _post(address: str, message: Mapping[str, Any]) -> str | None:
 
 def results_page(root: Path, environ: Mapping[str, str]) -> str:
     """Return markdown for Prefect's page: metrics, the gate's decisions with reasons, and links."""
-    decisions = [f"- {line}" for line in _lines(read_decisions(root))]
+    # Reasons name samples, which may be called anything.
+    decisions = [f"- {html.escape(line, quote=False)}" for line in _lines(read_decisions(root))]
     metrics = [_results_table(path) for path in sorted((root / REPORTS / "tables").glob("results*.csv"))]
     tracking = environ.get("MLFLOW_TRACKING_URI", "")
     address = tracking if tracking.startswith("http") else "http://127.0.0.1:5000"

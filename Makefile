@@ -24,6 +24,10 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export GX_ANALYTICS_ENABLED := false
+# DVC's own place for its pickled notes is open to all users of the machine.
+export DVC_SITE_CACHE_DIR ?= $(CURDIR)/.dvc-site
+# This machine's names alone: by default MLflow also takes requests to hosts such as 10.example.com.
+export MLFLOW_SERVER_ALLOWED_HOSTS := 127.0.0.1:*,localhost:*
 export PREFECT_HOME := $(CURDIR)/.prefect
 
 .PHONY: help setup fetch-data repro test check lint coverage bench profile ui serve-flows lock clean
@@ -74,7 +78,7 @@ coverage: setup ## test suite with coverage of cadnet/
 
 bench: setup ## measure synthesis, training, evaluation, alignment and validation
 	python -m bench.synthesis && python -m bench.training && python -m bench.alignment && python -m bench.validation \
-	&& python -m bench.bootstrap && python -m bench.evaluation
+	&& python -m bench.bootstrap && python -m bench.evaluation && python -m bench.fuzz
 
 profile: setup ## switch params.yaml to params/$(PROFILE).yaml
 	python -m pipelines.profile $(PROFILE)

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
+from typer.core import TyperGroup
+
+from cadnet.signals import answered
 
 if TYPE_CHECKING:
     from cadnet.tracking.champion import Folders
     from cadnet.tracking.registry import Registry
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+class Commands(TyperGroup):
+    """Commands that Ctrl-C and SIGTERM end with one line."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that the arguments name."""
+        with answered():
+            return super().invoke(ctx)
+
+
+app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 Store = Annotated[
@@ -69,8 +82,6 @@ def synth(
         fail("; ".join(sorted({f"--{names.get(key, key)} {text}" for key, text in wrong.items()})), 2)
     try:
         write_synlcd(params, out, workers=workers, progress=True)
-    except KeyboardInterrupt:
-        fail("interrupted; run the same command again to resume", 130)
     except (PatternError, PreparationError, OSError, ValueError) as error:
         fail(error)
     typer.echo(f"{out} is complete", err=True)
@@ -97,8 +108,6 @@ def fetch_data(
     folders = Folders(data=data, downloads=downloads)
     try:
         run(name, accept=accept_licence, file=file, folders=folders, log=typer.echo, ask=ask)
-    except KeyboardInterrupt:
-        fail("interrupted; run the same command again to resume", 130)
     except (FetchError, OSError) as error:
         fail(error)
 
@@ -204,8 +213,6 @@ def predict(
     request = Request(model, images, out, reference, threshold, align, batch, device)
     try:
         code = run(request, resolve=resolve, log=typer.echo, warn=lambda line: typer.echo(line, err=True))
-    except KeyboardInterrupt:
-        fail("interrupted; run the same command again", 130)
     except (OSError, ValueError, TrackingError) as error:
         fail(error, ERROR)
     raise typer.Exit(code)

@@ -1,4 +1,4 @@
-"""Writing that is complete or absent, and digests of what was written."""
+"""Files: writing that is complete or absent, reading within limits, names that become paths, and digests."""
 
 from __future__ import annotations
 
@@ -7,14 +7,64 @@ import hashlib
 import io
 import json
 import os
+import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, NoReturn
 
+MAX_JSON_BYTES = 64 * 2**20
+MAX_JSON_PARTS = 4_000_000
+"""Lists and objects in a JSON file: an empty one is 3 bytes of text and up to 200 of memory."""
+MAX_JSON_DEPTH = 64
 MAX_TABLE_BYTES = 64 * 2**20
+MAX_TABLE_CELLS = 4_000_000
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet program takes for the beginning of a formula."""
+
+
+def relative_name(name: str) -> str:
+    """Return a name as it is when it is a path, with /, that stays in its folder.
+
+    Raises:
+        ValueError: it is empty, absolute, or has a ``..``, a drive, a backslash or a control character.
+    """
+    path = PurePosixPath(name)
+    if not path.name or path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", name):
+        raise ValueError(f"path {name[:200]!r} leads out of its folder; give one relative to it")
+    if "\\" in name:
+        raise ValueError(f"path {name[:200]!r} has a backslash; write it with /")
+    if re.search(r"[\x00-\x1f\x7f]", name):
+        raise ValueError(f"path {name[:200]!r} has a control character; rename it")
+    return name
+
+
+def below(folder: Path, name: str) -> Path:
+    """Return the path of ``name`` in ``folder``: the one way from a name in a table to a file.
+
+    Raises:
+        ValueError: as :func:`relative_name`.
+    """
+    return folder / relative_name(name)
+
+
+def refuse_links(path: Path, root: Path) -> None:
+    """Check that no part of ``path`` below ``root`` is a link, through which would be written elsewhere.
+
+    ``root`` itself may be one: the user has named it.
+
+    Raises:
+        FileExistsError: one is.
+    """
+    for part in (path, *path.parents):
+        if part == root:
+            return
+        if part.is_symlink():
+            raise FileExistsError(f"{part} is a link, and nothing is written through it; remove it")
 
 
 def _fsync_directory(path: Path) -> None:
@@ -29,15 +79,18 @@ def _fsync_directory(path: Path) -> None:
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Yield a temporary file path; on success it is synced and renamed to ``path``, on error removed.
 
-    The temporary file lies in the same directory, so the rename is atomic. Missing parents are created.
+    The temporary file lies in the same directory, so the rename is atomic. Missing parents are created. Where
+    ``path`` is a link, the link is replaced and what it points to stays.
 
     Raises:
         OSError: the disk is full or the directory cannot be written; ``path`` is then untouched.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp{path.suffix}")
     try:
+        # Made here, so that no link can wait in its place.
+        temporary.touch(exist_ok=False)
         yield temporary
         # Opened for writing because some systems refuse to sync a read-only descriptor.
         descriptor = os.open(temporary, os.O_RDWR)
@@ -67,18 +120,47 @@ def write_json(path: Path | str, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path | str) -> Any:
+def read_json(path: Path | str, fix: str = "delete it and make it again") -> Any:
     """Read a JSON file.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is not JSON (for example cut short); the message names it.
+        ValueError: as :func:`parse_json`, or it is too large; the message names it and says ``fix``.
     """
     path = Path(path)
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise ValueError(f"{path} is larger than {MAX_JSON_BYTES // 2**20} MiB; {fix}")
     try:
-        return json.loads(path.read_text("utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not readable JSON ({error}); delete it and make it again") from error
+        return parse_json(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is not readable JSON ({error}); {fix}") from error
+
+
+def parse_json(text: bytes | str) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        ValueError: it is not JSON (for example cut short), has NaN or infinity, or holds more or is nested
+            deeper than the limits above.
+    """
+    data = text.encode() if isinstance(text, str) else text
+    if data.count(b"[") + data.count(b"{") > MAX_JSON_PARTS:
+        raise ValueError(f"it holds more than {MAX_JSON_PARTS} lists and objects")
+    try:
+        value = json.loads(data, parse_constant=_refuse)
+    except RecursionError as error:
+        raise ValueError(f"it is nested more than {MAX_JSON_DEPTH} deep") from error
+    level: list[Any] = [[value]]
+    for _ in range(MAX_JSON_DEPTH + 1):
+        inner = (box.values() if isinstance(box, dict) else box for box in level)
+        level = [item for items in inner for item in items if isinstance(item, list | dict)]
+    if level:
+        raise ValueError(f"it is nested more than {MAX_JSON_DEPTH} deep")
+    return value
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number")
 
 
 def read_rows(path: Path) -> list[list[str]]:
@@ -96,10 +178,21 @@ def read_rows(path: Path) -> list[list[str]]:
         raise ValueError(f"{path} is not UTF-8; save it as 'CSV UTF-8'") from error
     first = text.partition("\n")[0]
     delimiter = ";" if ";" in first and "," not in first else ","
+    if text.count(delimiter) + text.count("\n") > MAX_TABLE_CELLS:
+        raise ValueError(f"{path} has more than {MAX_TABLE_CELLS} cells; it is no table")
+    if "\0" in text:
+        raise ValueError(f"{path} holds NUL characters; it is no csv table")
     try:
         return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
     except csv.Error as error:
         raise ValueError(f"{path} is no csv table: {error}") from error
+
+
+def spreadsheet_safe(value: Any) -> Any:
+    """Return a cell of a table as it is, text that would be a formula with an apostrophe before it."""
+    if not isinstance(value, str) or not value.startswith(_FORMULA):
+        return value
+    return value if re.fullmatch(r"[+-]?[0-9.eE+-]*", value) else f"'{value}"
 
 
 @contextmanager
@@ -173,10 +266,12 @@ def read_checksums(folder: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return {row["path"]: row["sha256"] for row in csv.DictReader(file)}
-    except (KeyError, csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is damaged ({type(error).__name__}); prepare the dataset again") from error
+        rows = read_rows(path)
+        if rows[:1] != [["path", "sha256"]] or any(len(row) != 2 for row in rows):
+            raise ValueError("not the columns path and sha256")
+        return {relative_name(name): digest for name, digest in rows[1:]}
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); prepare the dataset again") from error
 
 
 def tree_digest(paths: Iterable[Path], root: Path) -> str:

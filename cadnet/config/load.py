@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +17,11 @@ from cadnet.config.project import ProjectParams
 
 Model = TypeVar("Model", bound=Params)
 RESTORE = "restore it with `make profile PROFILE=default`"
+
+MAX_YAML_BYTES = 2**16
+"""YAML is read slowly, at 10 to 50 kB a second."""
+MAX_YAML_VALUES = 20_000
+"""Values of a file, with those that stand for others unfolded: a kilobyte of aliases can mean billions."""
 
 RENAMED = {
     "registration": "alignment",
@@ -55,6 +61,8 @@ def read_model(
     path: Path, model: type[Model], fix: str, completed: Callable[[dict[str, Any]], Any] = dict
 ) -> Model:
     """Read a YAML file into a parameter class, as :func:`parse_model` does its text."""
+    if path.stat().st_size > MAX_YAML_BYTES:
+        raise ConfigError(f"{path} is larger than {MAX_YAML_BYTES // 2**10} KiB; it is no parameter file")
     try:
         text = path.read_text("utf-8")
     except UnicodeDecodeError as error:
@@ -78,10 +86,15 @@ def parse_model(
         ConfigError: not YAML, a key given twice or unknown, a wrong type or value; all of them are listed.
     """
     try:
-        repeated = sorted(_repeated_keys(yaml.compose(text, yaml.SafeLoader)))
-        data = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        repeated = sorted({name for name, given_twice in _keys(node, count()) if given_twice})
+        data = loader.construct_document(node) if node else None
+    except RecursionError as error:
+        raise ConfigError(f"{path} is not YAML: it is nested too deeply") from error
+    except (yaml.YAMLError, ValueError) as error:
+        # Of a date or number that is none, too.
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if repeated:
         # YAML readers silently take the last of two equal keys.
         raise ConfigError(f"{path}: given twice: {', '.join(repeated)}; keep one of each")
@@ -92,23 +105,28 @@ def parse_model(
         return model.model_validate_json(json.dumps(completed(data), default=str))
     except ValidationError as error:
         raise ConfigError(f"{path}: " + "; ".join(_explain(item) for item in error.errors())) from error
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise ConfigError(f"{path}: {error}") from error
 
 
-def _repeated_keys(node: yaml.Node | None, path: str = "") -> Iterator[str]:
-    """Dotted keys that occur twice in one mapping."""
+def _keys(node: yaml.Node | None, counter: Iterator[int], path: str = "") -> Iterator[tuple[str, bool]]:
+    """Each dotted key, and whether its mapping has it already.
+
+    Raises:
+        ValueError: there are too many values.
+    """
+    if next(counter) > MAX_YAML_VALUES:
+        raise ValueError(f"its aliases unfold to more than {MAX_YAML_VALUES} values")
     if isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            yield from _repeated_keys(item, path)
+            yield from _keys(item, counter, path)
     elif isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
-            name = f"{path}{key.value}"
-            if name in seen:
-                yield name
+            name = f"{path}{key.value}" if isinstance(key, yaml.ScalarNode) else path
+            yield name, name in seen
             seen.add(name)
-            yield from _repeated_keys(value, f"{name}.")
+            yield from _keys(value, counter, f"{name}.")
 
 
 def _explain(item: Any) -> str:

@@ -7,7 +7,6 @@ none of them is unlabelled. Samples that are not named are not used. Lines that 
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from cadnet.datasets.manifest import DatasetError
+from cadnet.files import read_rows
 from cadnet.types import UNLABELLED
 
 COLUMNS = ("sample_id", "use")
@@ -71,18 +71,21 @@ def read_label_list(path: Path | str) -> LabelList:
         )
     uses: dict[str, str] = {}
     header: list[str] | None = None
-    for number, line in enumerate(path.read_text("utf-8-sig").splitlines(), start=1):
-        if line.startswith("#"):
+    try:
+        rows = read_rows(path)
+    except ValueError as error:
+        raise DatasetError(f"label list {error}; {FIX}") from error
+    for number, row in enumerate(rows, start=1):
+        if row and row[0].startswith("#"):
             continue
-        row = next(csv.reader([line]), [])
         if header is None:
             header = row
             if row != list(COLUMNS):
                 break
         elif len(row) != 2 or not row[0] or row[0] in uses or not _is_use(row[1]):
             raise DatasetError(
-                f"label list {path}, line {number}: {line!r}; it must name a sample once, with the fraction, "
-                f"above 0 and at most 1, from which it is labelled, or with {UNLABELLED}; {FIX}"
+                f"label list {path}, line {number}: {','.join(row)!r:.200}; it must name a sample once, with "
+                f"the fraction, above 0 and at most 1, from which it is labelled, or with {UNLABELLED}; {FIX}"
             )
         else:
             uses[row[0]] = row[1]

@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated, Any
 
 import pandas as pd
+from pydantic import BaseModel, Field, ValidationError
 
-from cadnet.files import file_digest, read_checksums, read_json, value_digest
+from cadnet.config.base import Name
+from cadnet.files import below, file_digest, read_checksums, read_json, value_digest
 from cadnet.types import MANIFEST_COLUMNS, SPLITS, UNLABELLED
+
+Byte = Annotated[int, Field(ge=0, le=255)]
 
 MERGED_CLASS = "defect"
 """Name of the one class that all classes of a dataset can be taken as."""
@@ -17,6 +22,16 @@ MERGED_CLASS = "defect"
 
 class DatasetError(ValueError):
     """A prepared dataset is unusable; the message names the file, the rows and the fix."""
+
+
+class Description(BaseModel):
+    """What is read of ``dataset.json``; the name becomes a folder of the cache, classes become columns."""
+
+    name: Name
+    classes: Annotated[tuple[Name, ...], Field(min_length=1, max_length=254)]
+    palette: tuple[tuple[Byte, Byte, Byte], ...]
+    params: Any = None
+    labels: dict[str, tuple[str, ...]] | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +110,21 @@ class PreparedDataset:
         return read_checksums(self.root)
 
 
+def read_description(root: Path) -> Description:
+    """Read ``dataset.json``.
+
+    Raises:
+        ValueError: it is no JSON, or lacks what :class:`Description` holds.
+    """
+    try:
+        return Description.model_validate(read_json(root / "dataset.json"))
+    except ValidationError as error:
+        wrong = ", ".join(sorted({str(item["loc"][0]) for item in error.errors() if item["loc"]}) or ["all"])
+        raise DatasetError(
+            f"{root / 'dataset.json'} is wrong in: {wrong}; prepare the dataset again"
+        ) from error
+
+
 def open_dataset(root: Path | str) -> PreparedDataset:
     """Open a prepared dataset and check its table.
 
@@ -108,14 +138,15 @@ def open_dataset(root: Path | str) -> PreparedDataset:
             raise FileNotFoundError(
                 f"{root / file} does not exist; run `dvc repro prepare` to make the dataset"
             )
-    info = read_json(root / "dataset.json")
+    info = read_description(root)
     text = dict.fromkeys(MANIFEST_COLUMNS[:7], str)
-    manifest = pd.read_csv(root / "manifest.csv", dtype=text, keep_default_na=False)
-    classes = tuple(info["classes"])
-    _check_table(manifest, classes, root)
+    try:
+        manifest = pd.read_csv(root / "manifest.csv", dtype=text, keep_default_na=False)
+    except ValueError as error:
+        raise DatasetError(f"{root / 'manifest.csv'} is damaged ({error}); prepare it again") from error
+    _check_table(manifest, info.classes, root)
     _check_files(manifest, root)
-    palette = tuple((int(r), int(g), int(b)) for r, g, b in info["palette"])
-    return PreparedDataset(root, str(info["name"]), classes, palette, manifest)
+    return PreparedDataset(root, info.name, info.classes, info.palette, manifest)
 
 
 def file_names(manifest: pd.DataFrame) -> set[str]:
@@ -129,6 +160,9 @@ def _check_table(manifest: pd.DataFrame, classes: tuple[str, ...], root: Path) -
     missing = [name for name in wanted if name not in manifest.columns]
     if missing:
         raise DatasetError(f"{table} lacks the columns {missing}; prepare the dataset again")
+    numbers = ["has_defect", "width", "height", *(f"n_{name}" for name in classes)]
+    if words := [name for name in numbers if manifest[name].dtype.kind not in "biuf"]:
+        raise DatasetError(f"{table} has something else than numbers in {words}; prepare the dataset again")
     unknown = sorted(set(manifest["split"]) - {*SPLITS, UNLABELLED})
     if unknown:
         raise DatasetError(f"{table} has splits {unknown}; allowed are {[*SPLITS, UNLABELLED]}")
@@ -146,7 +180,10 @@ def _check_table(manifest: pd.DataFrame, classes: tuple[str, ...], root: Path) -
 
 def _check_files(manifest: pd.DataFrame, root: Path) -> None:
     names = sorted(file_names(manifest))
-    missing = [name for name in names if not (root / name).is_file()]
+    try:
+        missing = [name for name in names if not below(root, name).is_file()]
+    except ValueError as error:
+        raise DatasetError(f"{root / 'manifest.csv'}: {error}") from error
     if missing:
         shown = ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
         raise FileNotFoundError(f"dataset {root} lacks {len(missing)} files of its manifest: {shown}")

@@ -36,8 +36,11 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        # Others, such as "meta", exist but compute nothing.
+        if device.type not in ("cpu", "cuda"):
+            raise RuntimeError("networks are not run there")
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"device {name!r} cannot be used ({reason}); give auto, cpu or cuda") from error
     return device

@@ -12,7 +12,7 @@ from typing import Any, Self
 import cv2
 import numpy as np
 
-from cadnet.files import atomic_path, write_json
+from cadnet.files import atomic_path, refuse_links, spreadsheet_safe, write_json
 from cadnet.images import write_png
 from cadnet.images.labels import palette
 from cadnet.inference.files import RESULT_FILES, TABLES, ImageFile
@@ -34,7 +34,7 @@ def class_colours(metadata: Mapping[str, Any], count: int) -> tuple[Colour, ...]
     known = metadata.get("palette")
     try:
         colours = [tuple(int(value) for value in colour) for colour in known or ()]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         colours = []
     usable = len(colours) == count and all(
         len(colour) == 3 and min(colour) >= 0 and max(colour) <= 255 for colour in colours
@@ -122,19 +122,27 @@ class ResultWriter:
 
     def add(self, image: ImageFile, prediction: Prediction) -> None:
         """Write one image's folder and its row."""
-        folder = self._out / image.result
+        folder = self._folder(image)
         (folder / RESULT_FILES[-1]).unlink(missing_ok=True)
         write_png(folder / "mask.png", prediction.labels)
         write_png(folder / "probability.png", np.rint(prediction.probability * 255).astype(np.uint8))
         write_png(folder / "overlay.png", draw_overlay(prediction, self._names, self._colours))
         write_json(folder / RESULT_FILES[-1], self._record(image, prediction))
-        self._table(TABLES[0], SUMMARY_COLUMNS).writerow(_row(image, prediction))
+        self._write(TABLES[0], SUMMARY_COLUMNS, _row(image, prediction))
 
     def fail(self, image: ImageFile, reason: str) -> None:
         """Record an image that could not be judged, and remove results of an earlier run."""
         for name in RESULT_FILES:
-            (self._out / image.result / name).unlink(missing_ok=True)
-        self._table(TABLES[1], ERROR_COLUMNS).writerow({"image": str(image.path), "reason": reason})
+            (self._folder(image) / name).unlink(missing_ok=True)
+        self._write(TABLES[1], ERROR_COLUMNS, {"image": str(image.path), "reason": reason})
+
+    def _folder(self, image: ImageFile) -> Path:
+        folder = self._out / image.result
+        refuse_links(folder, self._out)
+        return folder
+
+    def _write(self, name: str, columns: tuple[str, ...], row: Mapping[str, object]) -> None:
+        self._table(name, columns).writerow({key: spreadsheet_safe(value) for key, value in row.items()})
 
     def _table(self, name: str, columns: tuple[str, ...]) -> Any:
         """Return the open table of that name; it gets its final name when the context ends without error."""

@@ -19,6 +19,9 @@ from cadnet.models.smp import SMP_PREFIX, build_smp
 from cadnet.models.tensors import load_encoder_weights
 from cadnet.models.unet import UNet
 
+MAX_OPTION = 4096
+"""Widths and counts above that are mistakes, with which building alone takes hours."""
+
 Constructor = Callable[..., nn.Module]
 
 MODELS: dict[str, Constructor] = {
@@ -104,6 +107,8 @@ def _check_options(name: str, allowed: Mapping[str, Any], options: Mapping[str, 
         wanted = (int, float) if hint is float else (hint,)
         if not isinstance(value, wanted) or (isinstance(value, bool) and hint is not bool):
             raise ValueError(f"option {key!r} of model {name!r} must be {hint.__name__}, got {value!r}")
+        if isinstance(value, int | float) and not 0 <= value <= MAX_OPTION:
+            raise ValueError(f"option {key!r} of model {name!r} must be 0 to {MAX_OPTION}, got {value!r}")
 
 
 def _suggest(word: str, known: Iterable[str]) -> str:

@@ -55,6 +55,16 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: Path |
     """Load ``state`` into ``module`` when every name and shape fits, else change nothing.
 
     Raises:
+        WeightsError: as :func:`require_fit`.
+    """
+    require_fit(module, state, source, hint)
+    module.load_state_dict(dict(state))
+
+
+def require_fit(module: nn.Module, state: Mapping[str, Tensor], source: Path | str, hint: str) -> None:
+    """Check that every name and shape of ``state`` is that of ``module``.
+
+    Raises:
         WeightsError: names or shapes differ; the first few of each kind are listed, then ``hint``.
     """
     own = module.state_dict()
@@ -74,7 +84,6 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], source: Path |
         problems.append(f"other shapes: {_shorten(sorted(shapes))}")
     if problems:
         raise WeightsError(f"{source} does not fit {type(module).__name__}: {'; '.join(problems)}. {hint}")
-    module.load_state_dict(dict(state))
 
 
 def load_encoder_weights(model: nn.Module, path: Path | str) -> None:

@@ -12,14 +12,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
+import torch
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from safetensors.torch import save
 from torch import nn
 
-from cadnet.files import write_bytes, write_json
+from cadnet.files import parse_json, write_bytes, write_json
 from cadnet.models.factory import build_model
-from cadnet.models.tensors import WeightsError, load_strictly, read_header, read_tensors
+from cadnet.models.smp import SMP_PREFIX
+from cadnet.models.tensors import WeightsError, load_strictly, read_header, read_tensors, require_fit
+from cadnet.types import IGNORE_INDEX
 
 WEIGHTS_NAME = "weights.safetensors"
 DESCRIPTION_NAME = "model.json"
@@ -35,16 +39,16 @@ class ModelDescription:
     ``metadata`` is free (JSON values).
     """
 
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
     name: str
-    num_classes: int
-    options: Mapping[str, str | int | float | bool]
-    class_names: Sequence[str]
-    metadata: Mapping[str, Any]
+    num_classes: Annotated[int, Field(ge=1, lt=IGNORE_INDEX)]
+    options: dict[str, str | int | float | bool]
+    class_names: list[str]
+    metadata: dict[str, Any]
     project_version: str
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not isinstance(self.num_classes, int):
-            raise TypeError("name must be text and num_classes a whole number")
         if self.class_names and len(self.class_names) != self.num_classes:
             raise ValueError(
                 f"class_names {list(self.class_names)} must name the {self.num_classes} defect classes"
@@ -66,8 +70,12 @@ class ModelDescription:
                 "encoder_weights for those of an encoder alone"
             )
         try:
-            return cls(**json.loads(text))
-        except (ValueError, TypeError) as error:
+            parse_json(text)
+            return TypeAdapter(cls).validate_json(text)
+        except ValidationError as error:
+            wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()[:5])
+            raise WeightsError(f"{path} describes no model of this version: {wrong}; train again") from error
+        except ValueError as error:
             raise WeightsError(f"{path} describes no model of this version: {error}; train again") from error
 
 
@@ -125,17 +133,13 @@ def load_weights(folder: Path | str, model: nn.Module) -> ModelDescription:
     description = ModelDescription.read(folder)
     path = Path(folder) / WEIGHTS_NAME
     state = read_tensors(path)
-    hint = (
-        f"The weights are of model {description.name!r} with {description.num_classes} defect classes and "
-        f"options {dict(description.options)}; build that model or train again"
-    )
     own = model.state_dict()
     # They would be cast in silence, and the network would be another one than was trained and measured.
     others = sorted(name for name in own.keys() & state.keys() if own[name].dtype != state[name].dtype)
     if others:
         name = others[0]
         raise WeightsError(f"{path} has {name} as {state[name].dtype}, not {own[name].dtype}; train again")
-    load_strictly(model, state, path, hint)
+    load_strictly(model, state, path, _hint(description))
     return description
 
 
@@ -147,9 +151,28 @@ def load_model(folder: Path | str) -> tuple[nn.Module, ModelDescription]:
         WeightsError: the file is damaged, does not fit, or names a model or option that does not exist here.
     """
     description = ModelDescription.read(folder)
-    try:
-        model = build_model(description.name, description.num_classes, None, **description.options)
-    except ValueError as error:
-        raise WeightsError(f"{Path(folder) / WEIGHTS_NAME} cannot be built here: {error}") from error
-    load_weights(folder, model)
+    path = Path(folder) / WEIGHTS_NAME
+    state = read_tensors(path)
+    # First without memory: options may ask for more than there is. Foreign networks have none, and some
+    # cannot be built so.
+    if not description.name.startswith(SMP_PREFIX):
+        with torch.device("meta"):
+            outline = _built(description, path)
+        require_fit(outline, state, path, _hint(description))
+    model = _built(description, path)
+    load_strictly(model, state, path, _hint(description))
     return model.eval(), description
+
+
+def _built(description: ModelDescription, path: Path) -> nn.Module:
+    try:
+        return build_model(description.name, description.num_classes, None, **description.options)
+    except (ValueError, TypeError, RuntimeError, ArithmeticError) as error:
+        raise WeightsError(f"{path} cannot be built here: {error}") from error
+
+
+def _hint(description: ModelDescription) -> str:
+    return (
+        f"The weights are of model {description.name!r} with {description.num_classes} defect classes and "
+        f"options {dict(description.options)}; build that model or train again"
+    )

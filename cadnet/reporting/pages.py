@@ -12,7 +12,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from cadnet.files import write_bytes, write_text
+from cadnet.files import spreadsheet_safe, write_bytes, write_text
 
 Verdict = Literal["ahead", "open", "behind"]
 
@@ -220,7 +220,7 @@ def page_environment() -> Environment:
 def write_table(path: Path | str, table: pd.DataFrame, text: str | None = None) -> None:
     """Write ``<path>.csv`` (full precision, empty for NaN) and, if given, ``<path>.md``, each atomically."""
     path = Path(path)
-    write_text(path.with_suffix(".csv"), table.to_csv(index=False, lineterminator="\n"))
+    write_text(path.with_suffix(".csv"), table.map(spreadsheet_safe).to_csv(index=False, lineterminator="\n"))
     if text is not None:
         write_text(path.with_suffix(".md"), text)
 

@@ -17,8 +17,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from cadnet.files import write_bytes
-from cadnet.images import ImageError, encode_png, read_image
+from cadnet.files import below, write_bytes
+from cadnet.images import encode_png, read_image
+from cadnet.signals import answered
 from cadnet.synthesis import zones
 from cadnet.synthesis.portraits import Portrait, draw_portrait
 
@@ -296,8 +297,8 @@ def load_patterns(
     patterns, wrong = {}, []
     for name in names:
         try:
-            image = read_image(folder / f"{name}.png")
-        except (FileNotFoundError, ImageError) as error:
+            image = read_image(below(folder, f"{name}.png"))
+        except (OSError, ValueError) as error:
             wrong.append(str(error))
             continue
         if image.shape[0] != image.shape[1]:
@@ -323,7 +324,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--size", type=int, default=512, help="side in pixels")
     options = parser.parse_args(arguments)
     try:
-        paths = save_patterns(options.out, options.size)
+        with answered():
+            paths = save_patterns(options.out, options.size)
     except (PictureError, OSError) as error:
         parser.exit(1, f"error: {error}\n")
     parser.exit(0, f"wrote {len(paths)} patterns to {options.out}\n")

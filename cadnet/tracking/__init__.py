@@ -2,7 +2,7 @@
 
 from cadnet.tracking.environment import Provenance, collect_provenance, invocation_key
 from cadnet.tracking.run import MetricPoint, Run, metric_points
-from cadnet.tracking.stage import Terminated, run_scope, track_stage
+from cadnet.tracking.stage import run_scope, track_stage
 from cadnet.tracking.store import TrackingError
 from cadnet.tracking.tracker import RunRecord, Tracker, open_tracker
 from cadnet.tracking.trials import Trial
@@ -12,7 +12,6 @@ __all__ = [
     "Provenance",
     "Run",
     "RunRecord",
-    "Terminated",
     "Tracker",
     "TrackingError",
     "Trial",

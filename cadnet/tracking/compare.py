@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from cadnet.files import spreadsheet_safe
 from cadnet.tracking.store import TrackingError, resolve_store
 from cadnet.tracking.tracker import PREFIX, RunRecord, Tracker
 from cadnet.tracking.trials import TAG_COMMIT, TAG_DATASET_DIGEST, TAG_KIND, TAG_SUPERSEDED
@@ -298,7 +299,8 @@ def comparison_text(experiment: str, comparison: Comparison, form: Format, width
     if form == "csv":
         first = ["experiment", *_TERMS, "method", "settings", "seeds"]
         whole = rows.assign(experiment=experiment)
-        return whole[[*first, *(name for name in rows.columns if name not in first)]].to_csv(index=False)
+        whole = whole[[*first, *(name for name in rows.columns if name not in first)]]
+        return whole.map(spreadsheet_safe).to_csv(index=False)
     texts = []
     blocks: Iterable[tuple[Any, pd.DataFrame]] = rows.groupby(_TERMS, sort=False)
     for terms, block in blocks:
@@ -415,7 +417,7 @@ def _list_experiments(tracker: Tracker, names: Sequence[str], form: Format, widt
         raise TrackingError(f"{tracker.store} holds no experiment {PREFIX}...; run the pipeline first")
     header = ("experiment", "methods", "finished", "others", "newest")
     if form == "csv":
-        return pd.DataFrame(rows, columns=list(header)).to_csv(index=False)
+        return pd.DataFrame(rows, columns=list(header)).map(spreadsheet_safe).to_csv(index=False)
     hint = ["compare one: cadnet compare --experiment NAME --metric miou"]
     columns = [list(column) for column in zip(header, *rows, strict=True)]
     return _draw(f"Experiments in {tracker.store}", columns, hint, form, width, left=2) + "\n"

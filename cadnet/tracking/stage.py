@@ -5,28 +5,19 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
-import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
+from cadnet.signals import raised, stopping_signal
 from cadnet.tracking.environment import collect_provenance, invocation_key
 from cadnet.tracking.run import Run
 from cadnet.tracking.tracker import Tracker, Untracked, open_tracker
 from cadnet.tracking.trials import TAG_ERROR, FinalStatus, Trial
 
 logger = logging.getLogger(__name__)
-
-
-class Terminated(SystemExit):
-    """SIGTERM arrived. Uncaught it ends the process with the status a shell gives that signal."""
-
-    def __init__(self) -> None:
-        super().__init__(128 + signal.SIGTERM)
 
 
 @contextmanager
@@ -83,7 +74,7 @@ def run_scope(
     latter a handler is installed while the block runs, in the main thread only. With ``tracker`` and
     ``parent`` the parent's status is settled too. The exception always goes on.
     """
-    with _sigterm_raises():
+    with raised():
         try:
             yield run
             run.finish("FINISHED", stage)
@@ -101,23 +92,11 @@ def run_scope(
 
 def status_of(error: BaseException) -> FinalStatus:
     """Return the status of a run that ended with ``error``."""
+    if stopping_signal(error) is not None:
+        return "KILLED"
     if isinstance(error, SystemExit):
-        # Lightning turns Ctrl-C into exit(1) and SIGTERM into a SystemExit of its own without a code.
-        if type(error) is not SystemExit or _caused_by_interrupt(error):
-            return "KILLED"
         return "FINISHED" if error.code in (0, None) else "FAILED"
-    return "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-
-
-def _caused_by_interrupt(error: BaseException) -> bool:
-    seen: set[int] = set()
-    cause: BaseException | None = error
-    while cause is not None and id(cause) not in seen:
-        if isinstance(cause, KeyboardInterrupt | Terminated):
-            return True
-        seen.add(id(cause))
-        cause = cause.__cause__ or cause.__context__
-    return False
+    return "FAILED"
 
 
 def _close_after(error: BaseException, run: Run, status: FinalStatus, stage: str) -> None:
@@ -132,25 +111,6 @@ def _close_after(error: BaseException, run: Run, status: FinalStatus, stage: str
         run.finish(status, stage)
     except Exception:
         logger.exception("run %s could not be marked %s", run.run_id, status)
-
-
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """Turn the first SIGTERM into ``Terminated``; later ones are ignored so that closing can complete."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handler(_number: int, _frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise Terminated
-
-    previous = signal.signal(signal.SIGTERM, handler)
-    try:
-        yield
-    finally:
-        # None stands for a handler that was not installed from Python.
-        signal.signal(signal.SIGTERM, signal.SIG_DFL if previous is None else previous)
 
 
 @contextmanager

@@ -7,14 +7,15 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 import pandas as pd
 
-from cadnet.files import CHECKSUMS, file_digest, read_checksums, read_json
+from cadnet.datasets.manifest import read_description
+from cadnet.files import CHECKSUMS, below, file_digest, read_checksums, spreadsheet_safe
 from cadnet.images import decode, read_image
 from cadnet.types import IGNORE_INDEX, MANIFEST_COLUMNS, UNLABELLED
 from cadnet.validation.duplicates import SMALL, Picture, find_duplicates, perceptual_hash, small_copy
@@ -122,7 +123,7 @@ def read_table(root: Path | str) -> DatasetTable:
     """Read the tables of the folder ``root``; what is wrong with them is in the result."""
     root = Path(root)
     problems: list[tuple[str, str]] = []
-    manifest, info, checksums = pd.DataFrame(), {}, {}
+    manifest, checksums = pd.DataFrame(), {}
     try:
         checksums = read_checksums(root)
     except (OSError, ValueError) as error:
@@ -133,26 +134,17 @@ def read_table(root: Path | str) -> DatasetTable:
     except (OSError, ValueError) as error:
         problems.append(("manifest.csv", f"cannot be read: {error}; prepare the dataset again"))
     try:
-        info = read_json(root / "dataset.json")
-        classes, palette = _classes(info)
-        labels = info.get("labels")
-        if labels is not None:
-            labels = {str(source): tuple(named) for source, named in labels.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        text = f"{type(error).__name__}: {error}" if isinstance(error, KeyError | TypeError) else str(error)
-        problems.append(("dataset.json", f"cannot be used: {text}; prepare the dataset again"))
+        info = read_description(root)
+        if len(set(info.classes)) < len(info.classes) or len(info.palette) != len(info.classes):
+            raise ValueError("it must name each class once and give every class a colour")
+    except (OSError, ValueError) as error:
+        problems.append(("dataset.json", f"cannot be used: {error}; prepare the dataset again"))
         return DatasetTable(root, tuple(problems), manifest)
+    # Sources as the manifest writes them.
+    labels = info.labels and {spreadsheet_safe(source): named for source, named in info.labels.items()}
     return DatasetTable(
-        root, tuple(problems), manifest, classes, palette, info.get("params"), checksums, labels
+        root, tuple(problems), manifest, info.classes, info.palette, info.params, checksums, labels
     )
-
-
-def _classes(info: Any) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]:
-    classes = tuple(str(name) for name in info["classes"])
-    palette = tuple((int(r), int(g), int(b)) for r, g, b in info["palette"])
-    if not classes or len(set(classes)) < len(classes) or len(palette) != len(classes):
-        raise ValueError("it must name each class once and give every class a colour")
-    return classes, palette
 
 
 def collect_facts(
@@ -285,11 +277,8 @@ def _measure(
     def measure(name: str) -> Found:
         if not name.strip():
             return unusable("no file is named")
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or "\\" in name:
-            return unusable(f"{name!r} leaves the dataset's folder")
         try:
-            return read(root / path)
+            return read(below(root, name))
         except (OSError, ValueError) as error:
             return unusable(str(error))
 

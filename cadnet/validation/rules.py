@@ -5,6 +5,7 @@ A table has the columns ``row`` (its number), ``subject`` (what a failure names)
 
 from __future__ import annotations
 
+import html
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -364,7 +365,9 @@ def _run(suites: Sequence[Suite], docs: Path) -> list[Check]:
             validation_definitions=[context.validation_definitions.add(definition)],
             result_format={"result_format": "COMPLETE", "unexpected_index_column_names": ["row"]},
         )
-        (result,) = context.checkpoints.add(checkpoint).run({"dataframe": frame}).run_results.values()
+        # Its pages take values for markup. What is shown elsewhere comes from the frame itself.
+        escaped = frame.map(lambda value: html.escape(value) if isinstance(value, str) else value)
+        (result,) = context.checkpoints.add(checkpoint).run({"dataframe": escaped}).run_results.values()
         outcome = {_name(item): item for item in result.results}
         checks += [_check(rule, outcome[rule.name], frame) for rule in rules]
     # Once for all: building them after each checkpoint takes longer than all checks together.

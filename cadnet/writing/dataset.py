@@ -15,6 +15,7 @@ from cadnet.files import (
     read_checksums,
     read_json,
     replace_directory,
+    spreadsheet_safe,
     value_digest,
     write_json,
     write_text,
@@ -170,7 +171,7 @@ def _csv(rows: Sequence[Mapping[str, Any]], first: Sequence[str]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: spreadsheet_safe(value) for key, value in row.items()} for row in rows)
     return text.getvalue()
 
 

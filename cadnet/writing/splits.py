@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cadnet.config import SplitParams
-from cadnet.files import read_rows
+from cadnet.files import read_rows, relative_name
 from cadnet.types import SPLITS
 from cadnet.writing.units import PreparationError
 
@@ -18,13 +18,16 @@ def read_splits(path: Path | str, column: str, allowed: Sequence[str] = SPLITS) 
 
     Raises:
         FileNotFoundError: no such file.
-        PreparationError: no table, other columns, an item twice or an unknown split.
+        PreparationError: no table, other columns, an item twice or none that stays in its folder, an unknown
+            split.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"split list {path} does not exist; restore it with `git checkout {path}`")
     try:
         rows = [[cell.strip() for cell in row] for row in read_rows(path)]
+        for row in rows[1:]:
+            relative_name(row[0] if row else "")
     except ValueError as error:
         raise PreparationError(f"split list {path}: {error}") from error
     if not rows or rows[0] != [column, "split"]:

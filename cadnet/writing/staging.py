@@ -11,7 +11,7 @@ from typing import Self
 
 from filelock import FileLock, Timeout
 
-from cadnet.files import file_digest
+from cadnet.files import below, file_digest, refuse_links
 from cadnet.writing.units import Finished, PreparationError, write_file
 
 JOURNAL = "journal.jsonl"
@@ -20,8 +20,8 @@ JOURNAL = "journal.jsonl"
 def intact(root: Path, files: Mapping[str, str]) -> bool:
     """Whether all ``files`` (path below ``root`` -> SHA-256) exist with the bytes that were written."""
     try:
-        return all(file_digest(root / name) == digest for name, digest in files.items())
-    except OSError:
+        return all(file_digest(below(root, name)) == digest for name, digest in files.items())
+    except (OSError, ValueError):
         return False
 
 
@@ -62,6 +62,7 @@ class Staging:
     def open(self, folders: Sequence[str]) -> dict[str, Finished]:
         """Make the folder and return the units of earlier runs whose files are intact, by id."""
         for folder in ("", *folders):
+            refuse_links(self.root / folder, self._out.parent)
             (self.root / folder).mkdir(parents=True, exist_ok=True)
         journal = self.root / JOURNAL
         done: dict[str, Finished] = {}

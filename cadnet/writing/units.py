@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import cv2
 import numpy as np
 
-from cadnet.files import file_digest, tree_digest
+from cadnet.files import below, file_digest, refuse_links, tree_digest
 from cadnet.images import encode_png
 
 LISTED = 100
@@ -111,8 +111,14 @@ class Output:
         self.finished = Finished(unit_id, [], {}, {})
 
     def write(self, path: str, data: bytes) -> str:
-        """Write ``data`` to ``path``, relative to the dataset's folder, and return ``path``."""
-        self.finished.files[path] = write_file(self._root / path, data)
+        """Write ``data`` to ``path``, relative to the dataset's folder, and return ``path``.
+
+        Raises:
+            ValueError, FileExistsError: it leads out of that folder, in itself or by a link.
+        """
+        target = below(self._root, path)
+        refuse_links(target.parent, self._root)
+        self.finished.files[path] = write_file(target, data)
         return path
 
     def image(self, folder: str, name: str, pixels: np.ndarray) -> str:
@@ -140,9 +146,10 @@ def write_file(path: Path, data: bytes) -> str:
     Not synced to the disk one by one, which would cost more than generating them: the whole folder is synced
     before it gets its final name, and a rerun checks every digest.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        temporary.write_bytes(data)
+        with temporary.open("xb") as file:
+            file.write(data)
         temporary.replace(path)
     except OSError:
         temporary.unlink(missing_ok=True)

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cadnet.config import ConfigError
-from pipelines.flows.commands import RUNNING, STOP, STOPPED, Log, StageError
+from cadnet.signals import STOPPED
+from pipelines.flows.commands import RUNNING, STOP, Log, StageError
 from pipelines.flows.plan import GRIDS, FlowName, Plan, make_plan, only_flow
 from pipelines.flows.report import reported
 
@@ -65,21 +66,24 @@ def run_flow(flow: FlowName, root: Path, log: Log = lambda line: show(line), gri
 
 
 def run_in_terminal(work: Callable[[], object]) -> None:
-    """Do ``work``, or exit with status 1 and a message that gives the reason.
+    """Do ``work``, or exit with a message that gives the reason and status 1, or 130 or 143 for a signal.
 
     Raises:
         SystemExit: ``work`` failed in a way the user can do something about, or was stopped.
     """
+    received: list[int] = []
     try:
-        with _stoppable():
+        with _stoppable(received):
             work()
-    except (StageError, ConfigError) as error:
-        _fail(str(error), error)
     except BaseException as error:
         # Prefect has a signal of its own for SIGTERM.
-        if not STOP.is_set() and not isinstance(error, KeyboardInterrupt):
+        if received or isinstance(error, KeyboardInterrupt):
+            sys.stderr.write(f"{STOPPED}\n")
+            raise SystemExit(128 + (received or [signal.SIGINT])[0]) from None
+        if not isinstance(error, StageError | ConfigError):
             raise
-        _fail(STOPPED, None)
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(1) from error
 
 
 def show(line: str) -> None:
@@ -88,22 +92,22 @@ def show(line: str) -> None:
     sys.stdout.flush()
 
 
-def _fail(reason: str, cause: Exception | None) -> None:
-    sys.stderr.write(f"error: {reason}\n")
-    raise SystemExit(1) from cause
-
-
 @contextmanager
-def _stoppable() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the running stages, which are in process groups of their own."""
+def _stoppable(received: list[int]) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the running stages, which are in process groups of their own.
+
+    Args:
+        received: gets the signals that arrive.
+    """
     STOP.clear()
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def stop(_number: int, _frame: object) -> None:
+    def stop(number: int, _frame: object) -> None:
+        received.append(number)
         STOP.set()
-        threading.Thread(target=_leave, daemon=True).start()
+        threading.Thread(target=_leave, args=(number,), daemon=True).start()
 
     signals = (signal.SIGINT, signal.SIGTERM)
     previous = [signal.signal(number, stop) for number in signals]
@@ -114,7 +118,7 @@ def _stoppable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _leave() -> None:
+def _leave(number: int) -> None:
     """End this process once the stages have ended, if Prefect does not.
 
     Ctrl-C in a terminal ends Prefect's temporary server too, and Prefect would wait minutes for its answer.
@@ -122,6 +126,6 @@ def _leave() -> None:
     while RUNNING:
         time.sleep(0.1)
     time.sleep(GRACE)
-    sys.stderr.write(f"error: {STOPPED}\n")
+    sys.stderr.write(f"{STOPPED}\n")
     sys.stderr.flush()
-    os._exit(1)
+    os._exit(128 + number)

@@ -6,6 +6,7 @@ import codecs
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,9 @@ Log = Callable[[str], None]
 STATE = Path(".prefect")
 """Folder in the project for the flows' own state and Prefect's."""
 
+SITE_CACHE = Path(".dvc-site")
+"""As .dvc/config names it."""
+
 OFFLINE = {
     "DO_NOT_TRACK": "true",
     "DVC_NO_ANALYTICS": "1",
@@ -37,8 +41,6 @@ STAGE_MARK = "CADNET_STAGE_OF"
 A killed flow cannot end its stages, which are in sessions of their own, and DVC refuses to run a stage that
 another process still runs; by this variable the next flow finds and ends them.
 """
-
-STOPPED = "stopped; the same command goes on from here"
 
 REPRO = ("dvc", "--wait-for-lock", "repro", "-s")
 """Runs the one stage named next.
@@ -88,10 +90,36 @@ class StageError(RuntimeError):
         return f"exited with {ending['status']} after the line: {lines[-2]}"
 
 
-def environment() -> dict[str, str]:
-    """Return the environment of stages: this interpreter's commands first, telemetry off."""
+def environment(root: Path) -> dict[str, str]:
+    """Return the environment of a project's stages: this interpreter's commands first, telemetry off."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return {**os.environ, **OFFLINE, "PATH": path}
+    return {**os.environ, **OFFLINE, "PATH": path, "DVC_SITE_CACHE_DIR": str(site_cache(root))}
+
+
+def site_cache(root: Path) -> Path:
+    """Return the folder of DVC's pickled notes in a project, which only its owner can write to.
+
+    DVC's own place is open to all users of the machine, and what one of them puts there the next command of
+    another unpickles. A folder that ``DVC_SITE_CACHE_DIR`` names is taken as it is.
+
+    Raises:
+        StageError: the folder is another user's.
+    """
+    folder = root.resolve() / SITE_CACHE
+    named = os.environ.get("DVC_SITE_CACHE_DIR")
+    if named and Path(named) != folder:
+        return Path(named)
+    for part in (folder, folder / "repo"):
+        part.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if part.stat().st_mode & 0o002:
+            # As DVC makes it by itself; what others may have put there is not read.
+            for entry in part.iterdir():
+                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        try:
+            part.chmod(0o700)
+        except PermissionError as error:
+            raise StageError(f"{part} belongs to another user; remove it") from error
+    return folder
 
 
 def without_advice(log: Log) -> Log:
@@ -119,7 +147,7 @@ def run_command(
     process = subprocess.Popen(
         command,
         cwd=root,
-        env=environment() | {STAGE_MARK: str(root.resolve())} | dict(extra or {}),
+        env=environment(root) | {STAGE_MARK: str(root.resolve())} | dict(extra or {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import secrets
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -33,11 +34,19 @@ from prefect.exceptions import CancelledRun, ObjectNotFound
 from prefect.futures import PrefectFuture
 from prefect.logging.loggers import flow_run_logger
 from prefect.runtime import flow_run
-from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE, temporary_settings
+from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
+    PREFECT_API_URL,
+    PREFECT_SERVER_ALLOW_EPHEMERAL_MODE,
+    PREFECT_SERVER_API_AUTH_STRING,
+    PREFECT_SERVER_CORS_ALLOWED_ORIGINS,
+    temporary_settings,
+)
 from prefect.states import Cancelled, Completed, Crashed
 
+from cadnet.signals import STOPPED
 from cadnet.tracking.processes import ProcessMark
-from pipelines.flows.commands import REPRO, STOP, STOPPED, Log, StageError, run_command, without_advice
+from pipelines.flows.commands import REPRO, STOP, Log, StageError, run_command, without_advice
 from pipelines.flows.plan import (
     FlowName,
     FlowRunsError,
@@ -190,7 +199,12 @@ def _reachable_server(log: Log) -> Iterator[None]:
     if (address := PREFECT_API_URL.value()) and not _answers():
         named = re.sub(r"://[^/]*@", "://", address)
         log(f"warning: PREFECT_API_URL {named} does not answer; this flow uses a server of its own")
-        own[PREFECT_API_URL] = None
+        own[PREFECT_API_URL] = address = None
+    if not address:
+        # It listens on a port of this machine, where without a login any page in a browser could reach it.
+        login = f"cadnet:{secrets.token_urlsafe(24)}"
+        own |= {PREFECT_API_AUTH_STRING: login, PREFECT_SERVER_API_AUTH_STRING: login}
+        own[PREFECT_SERVER_CORS_ALLOWED_ORIGINS] = "http://127.0.0.1"
     with temporary_settings(own):
         yield
 

@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 
 from cadnet.config import load_params
-from pipelines.flows.commands import STOP, STOPPED, Log, StageError, run_command, without_advice
+from cadnet.signals import STOPPED
+from pipelines.flows.commands import STOP, Log, StageError, run_command, without_advice
 from pipelines.flows.project import Project, default_remote
 from pipelines.trials import PARAMS
 

@@ -12,13 +12,13 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 from cadnet.files import read_json, write_json
+from cadnet.signals import STOPPED
 from cadnet.tracking.processes import ProcessMark
 from pipelines.flows.commands import (
     REPRO,
     STAGE_MARK,
     STATE,
     STOP,
-    STOPPED,
     Log,
     StageError,
     end_left_over,

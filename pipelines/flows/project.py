@@ -15,7 +15,7 @@ import networkx as nx
 import psutil
 from filelock import FileLock
 
-from pipelines.flows.commands import StageError
+from pipelines.flows.commands import StageError, site_cache
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -161,9 +161,10 @@ def _opened(root: Path) -> Iterator[Repo]:
     from dvc.repo import Repo
     from dvc.scm import SCMError
 
+    config = {"core": {"site_cache_dir": str(site_cache(root))}}
     try:
         # A lock that the user's own command holds for a moment is waited for.
-        with Repo(str(root.resolve()), _wait_for_lock=True) as repo:
+        with Repo(str(root.resolve()), config=config, _wait_for_lock=True) as repo:
             yield repo
     except SCMError as error:
         raise StageError(

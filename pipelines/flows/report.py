@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import platform
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +17,8 @@ from urllib.parse import urlsplit
 
 from cadnet.config import ConfigError
 from cadnet.files import read_json
-from pipelines.flows.commands import STOP, STOPPED, Log, StageError
+from cadnet.signals import STOPPED
+from pipelines.flows.commands import STOP, Log, StageError
 from pipelines.flows.plan import FlowRunsError
 from pipelines.trials import DECISION, GATES, REPORTS
 
@@ -204,17 +207,31 @@ def _post(address: str, message: Mapping[str, Any]) -> str | None:
 
     headers = {"Content-Type": "application/json", "User-Agent": "cadnet"}
     body = json.dumps(message).encode()
-    try:
-        # A redirect would turn the message into a request without content, and may lead elsewhere.
-        answer = requests.post(address, body, headers=headers, timeout=TIMEOUT, allow_redirects=False)
-    except (requests.RequestException, ValueError) as error:
-        return type(error).__name__
-    return None if 200 <= answer.status_code < 300 else f"it answered {answer.status_code}"
+    ended: list[str | None] = []
+
+    def post() -> None:
+        try:
+            # A redirect would turn the message into a request without content, and may lead elsewhere. What
+            # is answered is not read.
+            with requests.post(
+                address, body, headers=headers, timeout=TIMEOUT, allow_redirects=False, stream=True
+            ) as answer:
+                good = 200 <= answer.status_code < 300
+                ended.append(None if good else f"it answered {answer.status_code}")
+        except (requests.RequestException, ValueError) as error:
+            ended.append(type(error).__name__)
+
+    # The library limits each wait for the next bytes; only a thread can be left when bytes drip.
+    thread = threading.Thread(target=post, daemon=True)
+    thread.start()
+    thread.join(TIMEOUT)
+    return ended[0] if ended else f"it did not answer within {TIMEOUT:g} s"
 
 
 def results_page(root: Path, environ: Mapping[str, str]) -> str:
     """Return markdown for Prefect's page: metrics, the gate's decisions with reasons, and links."""
-    decisions = [f"- {line}" for line in _lines(read_decisions(root))]
+    # Reasons name samples, which may be called anything.
+    decisions = [f"- {html.escape(line, quote=False)}" for line in _lines(read_decisions(root))]
     metrics = [_results_table(path) for path in sorted((root / REPORTS / "tables").glob("results*.csv"))]
     tracking = environ.get("MLFLOW_TRACKING_URI", "")
     address = tracking if tracking.startswith("http") else "http://127.0.0.1:5000"

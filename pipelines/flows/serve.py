@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -30,6 +31,16 @@ HOST = "127.0.0.1"
 PORT = 4200
 POOL = "cadnet"
 """The work pool that prefect.yaml names."""
+
+POOL_TEMPLATE: dict[str, Any] = {
+    "job_configuration": {"stream_output": True},
+    "variables": {"type": "object", "properties": {}, "additionalProperties": False},
+}
+"""What may be asked of a run besides its parameters: nothing. Prefect's own template lets whoever asks for a
+run give the command of its process."""
+
+LOGIN = STATE / "api-login"
+"""File with user and password of the server, ``user:password``, which only its owner can read."""
 
 PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
 
@@ -98,17 +109,18 @@ def serve(root: Path, port: int, log: Log) -> None:
         start = (*PREFECT, "server", "start", "--host", HOST, "--port", str(port), "--log-level", "WARNING")
         server = stack.enter_context(running(start, root, variables, file))
         api = variables["PREFECT_API_URL"]
+        login = variables["PREFECT_API_AUTH_STRING"]
         wait_for(f"{api}/health", {"server": server})
-        _automate(api)
-        # The worker makes the pool if there is none.
+        _automate(api, login)
+        limit_pool(api, login)
         start = (*PREFECT, "worker", "start", "--pool", POOL, "--type", "process", "--name", POOL)
         worker = stack.enter_context(running(start, root, variables))
         flows: set[psutil.Process] = set()
         stack.callback(end_flows, flows, worker)
         processes = {"server": server, "worker": worker}
-        wait_for(f"{api}/work_pools/{POOL}", processes)
+        wait_for(f"{api}/work_pools/{POOL}", processes, login)
         _deploy(root, variables)
-        log(f"flows are served on http://{HOST}:{port}; end with Ctrl-C")
+        log(f"flows are served on http://{HOST}:{port}, login in {root / LOGIN}; end with Ctrl-C")
         while True:
             note_flows(flows, worker)
             require_alive(processes)
@@ -136,7 +148,9 @@ def require_free(port: int) -> None:
 def server_environment(root: Path, port: int, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of server, worker and flows.
 
-    Their state is kept in the project, nothing calls home, and no proxy stands between them.
+    Their state is kept in the project, nothing calls home, and no proxy stands between them. The server takes
+    requests with the login only, and from no page but its own: else any page in a browser of this machine
+    could have it run things.
 
     Args:
         port: of the server.
@@ -146,13 +160,28 @@ def server_environment(root: Path, port: int, environ: Mapping[str, str]) -> dic
         name: ",".join(filter(None, [environ.get(name), HOST, "localhost"]))
         for name in ("no_proxy", "NO_PROXY")
     }
-    return environment() | local | {
+    login = read_login(root)
+    return environment(root) | local | {
         "PREFECT_HOME": str((root / STATE).resolve()),
         "PREFECT_API_URL": f"http://{HOST}:{port}/api",
+        "PREFECT_API_AUTH_STRING": login,
+        "PREFECT_SERVER_API_AUTH_STRING": login,
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{HOST}:{port},http://localhost:{port}",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT),
         SERVICE_MARK: str(root.resolve()),
     }  # fmt: skip
+
+
+def read_login(root: Path) -> str:
+    """Return user and password of the project's server; the first call draws the password."""
+    path = root / LOGIN
+    with suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"cadnet:{secrets.token_urlsafe(24)}\n")
+    path.chmod(0o600)
+    return path.read_text("ascii").strip()
 
 
 @contextmanager
@@ -210,18 +239,19 @@ def end_flows(flows: set[psutil.Process], worker: subprocess.Popen[bytes]) -> No
         time.sleep(0.2)
 
 
-def wait_for(address: str, processes: Mapping[str, subprocess.Popen[bytes]]) -> None:
+def wait_for(address: str, processes: Mapping[str, subprocess.Popen[bytes]], login: str = "") -> None:
     """Wait until ``address`` answers.
 
     Args:
         address: of something on this machine.
         processes: by name; none may end meanwhile.
+        login: of Prefect's server.
 
     Raises:
         ServiceError: one has ended, or nothing has answered for too long.
     """
     limit = time.monotonic() + START
-    with _local_session() as session:
+    with _local_session(login) as session:
         while time.monotonic() < limit:
             require_alive(processes)
             with suppress(requests.RequestException):
@@ -242,9 +272,23 @@ def require_alive(processes: Mapping[str, subprocess.Popen[bytes]]) -> None:
             raise ServiceError(f"the {name} has ended with status {process.returncode}; start again")
 
 
-def _automate(api: str) -> None:
+def limit_pool(api: str, login: str) -> None:
+    """Make the pool, or change it to :data:`POOL_TEMPLATE`, before a worker makes it with Prefect's own."""
+    with _local_session(login) as session:
+        pool: dict[str, Any] = {"base_job_template": POOL_TEMPLATE}
+        try:
+            answer = session.patch(f"{api}/work_pools/{POOL}", json=pool, timeout=30)
+            if answer.status_code == 404:
+                pool |= {"name": POOL, "type": "process"}
+                answer = session.post(f"{api}/work_pools/", json=pool, timeout=30)
+            answer.raise_for_status()
+        except requests.RequestException as error:
+            raise ServiceError(f"Prefect's server refused the work pool: {error}") from error
+
+
+def _automate(api: str, login: str) -> None:
     """Let the server crash runs that show no sign of life, as :data:`AUTOMATION` says."""
-    with _local_session() as session:
+    with _local_session(login) as session:
         try:
             found = session.post(f"{api}/automations/filter", json={}, timeout=30).json()
             same = next((one["id"] for one in found if one["name"] == AUTOMATION["name"]), None)
@@ -256,8 +300,9 @@ def _automate(api: str) -> None:
             raise ServiceError(f"Prefect's server refused the automation: {error}") from error
 
 
-def _local_session() -> requests.Session:
+def _local_session(login: str) -> requests.Session:
     session = requests.Session()
+    session.auth = tuple(login.split(":", 1)) if login else None  # type: ignore[assignment]
     # Whatever proxy the environment names, it is not for this machine.
     session.trust_env = False
     # A server that has just started after a kill answers 503 while its database is busy.
@@ -275,13 +320,6 @@ def _deploy(root: Path, variables: Mapping[str, str]) -> None:
         raise ServiceError(f"prefect deploy failed:\n{(result.stdout + result.stderr).strip()[-2000:]}")
 
 
-def _stop(_number: int, _frame: object) -> None:
-    # A second signal must not keep the first from ending server and worker.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
 def main() -> None:
     """Entry of ``python -m pipelines.flows.serve``."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -289,8 +327,17 @@ def main() -> None:
     port = parser.parse_args().port
     if not 0 < port < 2**16:
         parser.error(f"--port {port}: a port is a number from 1 to 65535")
+    received: list[int] = []
+
+    def stop(number: int, _frame: object) -> None:
+        # A second signal must not keep the first from ending server and worker.
+        for other in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(other, signal.SIG_IGN)
+        received.append(number)
+        raise KeyboardInterrupt
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
+        signal.signal(number, stop)
     try:
         serve(Path(), port, show)
     except ServiceError as error:
@@ -298,6 +345,7 @@ def main() -> None:
         raise SystemExit(1) from error
     except KeyboardInterrupt:
         show("server and worker have ended")
+        raise SystemExit(128 + received[0]) from None
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from cadnet.config import ConfigError, ProjectParams, load_params
+from cadnet.signals import answered
 from cadnet.tracking import TrackingError
 from pipelines.trials import PARAMS, TrialName
 
@@ -15,9 +16,10 @@ USER_ERRORS = (ConfigError, ValueError, OSError, TrackingError)
 
 
 def run_stage(body: Callable[[], None]) -> None:
-    """Run a stage; an error that the user can fix becomes one line on stderr and exit status 1."""
+    """Run a stage; an error that the user can fix, Ctrl-C and SIGTERM become one line and an exit status."""
     try:
-        body()
+        with answered():
+            body()
     except USER_ERRORS as error:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(1) from error

@@ -19,6 +19,7 @@ GRAPH = grimp.build_graph("cadnet", "pipelines", cache_dir=None)
 EXEMPT = {
     "cadnet.config": "parameters count by their values, and a new one must not train everything again",
     "cadnet.files": "atomic writing and digests",
+    "cadnet.signals": "how a command ends by Ctrl-C",
     "cadnet.types": "contracts; a change of them changes the code on both sides",
     "cadnet.tracking": "the record of a run, except what is listed by name",
     "cadnet.writing.progress": "the progress bar",

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import requests
 
-from pipelines.flows.serve import SERVICE_MARK
+from pipelines.flows.serve import LOGIN, SERVICE_MARK
 from tests.integration.shell_project import ROOT, make_shell_project, shell_environment
 
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
@@ -93,6 +93,7 @@ class Served:
         address = f"http://127.0.0.1:{self.port}/api/{path}"
         with requests.Session() as session:
             session.trust_env = False
+            session.auth = tuple((self.root / LOGIN).read_text().strip().split(":"))
             answer = session.request(method or ("POST" if content else "GET"), address, json=content or None)
         answer.raise_for_status()
         return answer.json() if answer.content else None

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from cadnet.cli import app
 from cadnet.images import write_png
+from cadnet.signals import STOPPED
 from cadnet.synthesis import writer
 
 
@@ -64,10 +65,7 @@ def test_an_interrupt_says_how_to_go_on(arguments: list[str], monkeypatch: pytes
 
     monkeypatch.setattr(writer, "write_dataset", interrupted)
     result = CliRunner().invoke(app, arguments)
-    assert (
-        result.exit_code == 130
-        and result.stderr == "error: interrupted; run the same command again to resume\n"
-    )
+    assert (result.exit_code, result.stderr) == (130, f"{STOPPED}\n")
 
 
 @pytest.mark.parametrize("command", ["synth", "fetch-data", "predict", "compare"])

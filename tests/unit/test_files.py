@@ -84,10 +84,11 @@ class TestAtomicPath:
         _kill_inside("atomic_path", path, "temporary.write_text('half')")
         assert path.read_text() == "old"
 
-    def test_two_processes_do_not_share_a_temporary_file(self, tmp_path: Path) -> None:
-        with atomic_path(tmp_path / "a.txt") as temporary:
-            assert str(os.getpid()) in temporary.name
-            temporary.write_text("x")
+    def test_two_writers_do_not_share_a_temporary_file(self, tmp_path: Path) -> None:
+        with atomic_path(tmp_path / "a.txt") as one, atomic_path(tmp_path / "a.txt") as other:
+            assert one != other
+            one.write_text("x")
+            other.write_text("y")
 
 
 class TestAtomicDirectory:

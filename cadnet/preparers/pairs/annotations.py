@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple, NoReturn, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
+from cadnet.files import read_json
 from cadnet.preparers.pairs.outlines import (
     coco_outline,
     in_fractions,
@@ -20,12 +20,20 @@ from cadnet.preparers.pairs.outlines import (
 )
 from cadnet.preparers.pairs.pictures import ProductFolder, mismatch
 from cadnet.preparers.pairs.product import label_key
-from cadnet.preparers.pairs.shapes import Outline, Shape, check_outline, paint, with_holes
+from cadnet.preparers.pairs.shapes import (
+    MAX_COVERED,
+    Outline,
+    Shape,
+    check_outline,
+    extent,
+    paint,
+    with_holes,
+)
 from cadnet.preparers.voc import read_voc_file
 from cadnet.types import IGNORE_INDEX
 from cadnet.writing.units import shown
 
-MAX_JSON_BYTES = 128 * 2**20
+EXPORT = "export it again, or split it"
 MAX_TEXT_BYTES = 2**24
 _COCO_LISTS = ("images", "annotations", "categories")
 Drawn = Mapping[str, list[Shape]]
@@ -56,6 +64,7 @@ class AnnotationReader:
         self._names = names
         self._unknown: Counter[str] = Counter()
         self._listed: dict[str, Path] = {}
+        self._extent: dict[str, int] = defaultdict(int)
 
     def report_unknown(self) -> None:
         """Add one problem that names all labels met so far that are not known."""
@@ -73,7 +82,7 @@ class AnnotationReader:
         A photograph that an earlier file lists is a problem: two exports are not merged unasked.
         """
         try:
-            data = read_annotation_json(path)
+            data = read_json(path, EXPORT)
         except (ValueError, OSError) as error:
             self._add(str(error))
             return {}
@@ -111,7 +120,7 @@ class AnnotationReader:
         The picture that it names or holds is ignored: the file belongs to the photograph of its own name.
         """
         try:
-            data = read_annotation_json(path)
+            data = read_json(path, EXPORT)
         except (ValueError, OSError) as error:
             self._add(str(error))
             return {source: []}
@@ -216,11 +225,15 @@ class AnnotationReader:
                 fault = "a circle has no meaning where the file gives fractions of the sides"
             elif fraction and not scaled:
                 fault = "it lies within one pixel, as if its coordinates were fractions of the sides"
+            if scaled and outline.kind != "rle":
+                outline = in_pixels(outline, width, height)
+            if not fault:
+                self._extent[entry.source] += extent(outline, width, height)
+                if self._extent[entry.source] > MAX_COVERED:
+                    fault = f"with it the objects of the photograph lie over {MAX_COVERED} pixels"
             if fault:
                 self._add(f"{entry.where} ({entry.label!r:.60}): {fault}; correct the object or remove it")
                 continue
-            if scaled and outline.kind != "rle":
-                outline = in_pixels(outline, width, height)
             drawn[entry.source].append(
                 Shape(value, with_holes(outline, width, height), f"{entry.where} ({entry.label!r:.60})")
             )
@@ -265,24 +278,6 @@ class AnnotationReader:
         fault = mismatch(path, source, self._sizes[source], width, height) if width and height else None
         if fault:
             self._add(fault)
-
-
-def read_annotation_json(path: Path) -> Any:
-    """Read a JSON file of annotations.
-
-    Raises:
-        ValueError: too large, not JSON, nested too deeply, or with NaN; the message names the file.
-    """
-    if path.stat().st_size > MAX_JSON_BYTES:
-        raise ValueError(f"{path} is larger than {MAX_JSON_BYTES // 2**20} MiB; split it, or export masks")
-    try:
-        return json.loads(path.read_bytes(), parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not readable JSON ({error}); export it again") from error
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number")
 
 
 def _id(value: Any) -> str | None:

@@ -10,13 +10,14 @@ from typing import NamedTuple
 import numpy as np
 
 from cadnet.config import PairsParams
+from cadnet.files import relative_name
 from cadnet.images import ImageError, read_image
 from cadnet.images.matching import signature
 from cadnet.images.resizing import scaled_size
 from cadnet.preparers.pairs.labels import Labels, find_labels
 from cadnet.preparers.pairs.names import Picture
 from cadnet.preparers.pairs.pictures import ProductFolder, open_folder, safe_ids
-from cadnet.preparers.pairs.product import Product, inside
+from cadnet.preparers.pairs.product import Product
 from cadnet.preparers.pairs.splits import Assignment, assign_splits
 from cadnet.writing.units import Problems, shown
 
@@ -156,7 +157,7 @@ def _of_group(group: str, references: Sequence[Picture]) -> tuple[str, ...]:
 
 def _named(stated: str, references: Sequence[Picture], where: str, problems: Problems) -> tuple[str, ...]:
     try:
-        inside(stated)
+        relative_name(stated)
     except ValueError as error:
         problems.add(f"{where}: {error}")
         return ()

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from cadnet.preparers.pairs.product import inside
+from cadnet.files import relative_name
 from cadnet.writing.units import Problems
 
 _UPLOAD = re.compile(r"^(?:.*/)?(?:upload/\d+/|local-files/\?d=)")
@@ -75,7 +75,7 @@ class PictureFinder:
             problems.add(f"{where}: {name!r} may be {' or '.join(found)}; write its path")
             return None
         try:
-            inside(path)
+            relative_name(path)
             problems.add(f"{where}: there is no photograph {name!r}; add it, or remove the entry")
         except ValueError as error:
             problems.add(f"{where}: {error}")

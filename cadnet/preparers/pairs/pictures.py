@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from cadnet.files import read_rows
 from cadnet.images import SUFFIXES, ImageError, read_header
 from cadnet.images.files import is_safe, slug
 from cadnet.preparers.pairs.names import Picture, PictureFinder, composed
-from cadnet.preparers.pairs.product import Product
+from cadnet.preparers.pairs.product import Product, find_group
 from cadnet.types import SPLITS, UNLABELLED
 from cadnet.writing.units import Problems
 
@@ -227,14 +226,17 @@ def _group_of(picture: Picture, product: Product, table: Table, problems: Proble
         return stated
     if product.group_pattern is None:
         return picture.name.rpartition("/")[0]
-    found = re.search(product.group_pattern, picture.name)
-    if found is None or not found["group"]:
+    try:
+        found = find_group(product.group_pattern, picture.name)
+    except ValueError as error:
+        problems.add(str(error))
+        return ""
+    if not found:
         problems.add(
             f"group_pattern {product.group_pattern!r} finds no group in {picture.name!r}; correct it, or "
             "give the group in the table"
         )
-        return ""
-    return found["group"]
+    return found
 
 
 def mismatch(label: object, source: str, size: Size, width: Any, height: Any) -> str | None:

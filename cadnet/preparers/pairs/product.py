@@ -6,38 +6,27 @@ import json
 import re
 from collections.abc import Sequence
 from importlib.resources import files
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from string import Template
 from typing import Annotated, Any, Literal, Self
 
+import regex
 import yaml
 from pydantic import AfterValidator, Field, model_validator
 
-from cadnet.config.base import ConfigError, Name, Params
+from cadnet.config.base import Name, Params
 from cadnet.config.load import read_model
-from cadnet.files import write_text
+from cadnet.files import refuse_links, relative_name, write_text
 from cadnet.images.labels import palette
 from cadnet.writing.units import PreparationError
 
 PRODUCT_FILE = "product.yaml"
-MAX_YAML_BYTES = 2**20
 MAX_CLASSES = 254
+MAX_PATTERN = 500
+PATTERN_SECONDS = 0.5
+"""Time of a group_pattern on one name."""
 FOLDERS = ("images", "references", "masks")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
-
-
-def inside(value: str) -> str:
-    """Return a path as it is when it stays in its folder.
-
-    Raises:
-        ValueError: it is empty, absolute, or has a ``..`` or a backslash.
-    """
-    path = PurePosixPath(value)
-    if not value or path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", value):
-        raise ValueError(f"path {value!r} leads out of the product's folder; give one relative to it")
-    if "\\" in value:
-        raise ValueError(f"path {value!r} has a backslash; write it with /")
-    return value
 
 
 def _listed_classes(data: dict[str, Any]) -> dict[str, Any]:
@@ -61,16 +50,35 @@ def _listed_classes(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _group_pattern(value: str) -> str:
+    if len(value) > MAX_PATTERN:
+        raise ValueError(f"it has {len(value)} characters; {MAX_PATTERN} must do")
     try:
-        names = re.compile(value).groupindex
-    except re.error as error:
+        names = regex.compile(value).groupindex
+    except (regex.error, RecursionError, OverflowError) as error:
         raise ValueError(f"{value!r} is no regular expression: {error}") from error
     if "group" not in names:
         raise ValueError(f"{value!r} has no part (?P<group>...); put it around what names the group")
     return value
 
 
-Inside = Annotated[str, AfterValidator(inside)]
+def find_group(pattern: str, name: str) -> str:
+    """Return the group that ``pattern`` finds in ``name``, "" for none.
+
+    Raises:
+        ValueError: it searches too long: nested repetitions try every way to divide the name.
+    """
+    try:
+        # Unlike re, this library takes a time limit.
+        found = regex.search(pattern, name, timeout=PATTERN_SECONDS)
+    except TimeoutError as error:
+        raise ValueError(
+            f"group_pattern {pattern!r} takes longer than {PATTERN_SECONDS:g} s on a name; write it without "
+            "a repetition inside a repetition"
+        ) from error
+    return "" if found is None else found["group"] or ""
+
+
+Inside = Annotated[str, AfterValidator(relative_name)]
 Color = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 
 
@@ -184,8 +192,6 @@ def load_product(root: Path) -> Product:
     path = root / PRODUCT_FILE
     if not path.is_file():
         raise FileNotFoundError(missing_product(root))
-    if path.stat().st_size > MAX_YAML_BYTES:
-        raise ConfigError(f"{path} is larger than {MAX_YAML_BYTES} bytes; it is no description of a product")
     return read_model(path, Product, "`cadnet init-product NAME` writes one to fill in", _listed_classes)
 
 
@@ -219,6 +225,7 @@ def init_product(name: str, classes: Sequence[str] = (), parent: Path | str = "d
         raise PreparationError(f"classes {', '.join(classes)}: name each defect once; background is none")
     folder = Path(parent) / name
     target = folder / PRODUCT_FILE
+    refuse_links(folder, Path(parent))
     if target.exists():
         raise PreparationError(f"{target} exists and is not overwritten; edit it, or choose another name")
     values = {
@@ -231,7 +238,8 @@ def init_product(name: str, classes: Sequence[str] = (), parent: Path | str = "d
     }
     for part in FOLDERS:
         readme = folder / part / "README.md"
-        if not readme.exists():
+        # A folder of photographs may be a link to where they are; nothing is written there.
+        if not (folder / part).is_symlink() and not readme.exists():
             write_text(readme, _filled(f"{part}.md", values))
     write_text(target, _filled(PRODUCT_FILE, values))
     return folder, _filled("next.txt", values)

@@ -16,6 +16,8 @@ MAX_REACH = 10
 """Sides of the photograph by which a point may be outside; farther ones are errors."""
 MAX_OUTLINE = 2_000_000
 """Pixels of a polygon's outline; drawing takes memory in proportion to it."""
+MAX_COVERED = 2**30
+"""Pixels that the objects of a photograph may lie over, once for each part: painting takes time for all."""
 _RLE_TEXT = re.compile(r"(?:[P-o]{0,5}[0-O])*")
 
 
@@ -98,28 +100,32 @@ def paint(shapes: Sequence[Shape], width: int, height: int) -> Painted:
     return Painted(mask, empty, hidden)
 
 
+def extent(outline: Outline, width: int, height: int) -> int:
+    """Return the pixels of the photograph that covering an outline looks at, once for each part."""
+    windows = [_window(outline.kind, part, width, height) for part in outline.parts]
+    return sum((right - left) * (bottom - top) for left, top, right, bottom in windows)
+
+
 def _cover(outline: Outline, width: int, height: int) -> tuple[int, int, np.ndarray]:
     """Left and upper edge of a window of the photograph, and which of its pixels are covered, bool (h, w)."""
-    pieces = [_piece(outline.kind, part, width, height) for part in outline.parts]
-    if len(pieces) == 1:
-        return pieces[0]
-    left, top = min(x for x, _, _ in pieces), min(y for _, y, _ in pieces)
-    right = max(x + inside.shape[1] for x, _, inside in pieces)
-    bottom = max(y + inside.shape[0] for _, y, inside in pieces)
+    windows = [_window(outline.kind, part, width, height) for part in outline.parts]
+    if len(windows) == 1:
+        return (*windows[0][:2], _piece(outline.kind, outline.parts[0], *windows[0]))
+    left, top = (min(window[side] for window in windows) for side in (0, 1))
+    right, bottom = (max(window[side] for window in windows) for side in (2, 3))
     whole = np.zeros((bottom - top, right - left), bool)
     joined = np.logical_xor if outline.kind == "rings" else np.logical_or
-    for x, y, inside in pieces:
-        window = whole[y - top : y - top + inside.shape[0], x - left : x - left + inside.shape[1]]
-        joined(window, inside, out=window)
+    # One after the other: all pieces together may be larger than memory.
+    for part, (x0, y0, x1, y1) in zip(outline.parts, windows, strict=True):
+        window = whole[y0 - top : y1 - top, x0 - left : x1 - left]
+        joined(window, _piece(outline.kind, part, x0, y0, x1, y1), out=window)
     return left, top, whole
 
 
-def _piece(kind: str, part: tuple[float, ...], width: int, height: int) -> tuple[int, int, np.ndarray]:
-    """As :func:`_cover`, of one part."""
+def _window(kind: str, part: tuple[float, ...], width: int, height: int) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the part of the photograph that a part of an outline lies in."""
     if kind == "rle":
-        runs = np.array(part, np.int64)
-        flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-        return 0, 0, flat.reshape(width, height).T
+        return 0, 0, width, height
     if kind == "box":
         edges = [math.floor(value + 0.5) for value in part]
     elif kind == "circle":
@@ -136,20 +142,28 @@ def _piece(kind: str, part: tuple[float, ...], width: int, height: int) -> tuple
         ]
     left, right = (min(max(0, edge), width) for edge in edges[0::2])
     top, bottom = (min(max(0, edge), height) for edge in edges[1::2])
-    size = (max(0, bottom - top), max(0, right - left))
+    return left, top, max(left, right), max(top, bottom)
+
+
+def _piece(kind: str, part: tuple[float, ...], left: int, top: int, right: int, bottom: int) -> np.ndarray:
+    """Which pixels of its window a part covers, bool (h, w)."""
+    size = (bottom - top, right - left)
+    if kind == "rle":
+        runs = np.array(part, np.int64)
+        return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(size[1], size[0]).T
     if 0 in size or kind == "box":
-        return left, top, np.ones(size, bool)
+        return np.ones(size, bool)
     if kind == "circle":
         down, across = np.ogrid[: size[0], : size[1]]
         apart = (across + 0.5 + left - part[0]) ** 2 + (down + 0.5 + top - part[1]) ** 2
-        return left, top, apart <= part[2] ** 2
+        return apart <= part[2] ** 2
     # Rounded to fifths as pycocotools does, because after the shift halves of them could round otherwise.
     moved = [
         math.floor(5 * value + 0.5) / 5 - shift if shift else value
         for value, shift in zip(part, cycle((left, top)), strict=False)
     ]
     runs = coco_mask.frPyObjects([moved], *size)
-    return left, top, coco_mask.decode(runs)[:, :, 0].astype(bool)
+    return coco_mask.decode(runs)[:, :, 0].astype(bool)
 
 
 def _length(part: tuple[float, ...]) -> float:

@@ -20,6 +20,7 @@ from pipelines.flows.commands import (
     environment,
     is_alive,
     run_command,
+    site_cache,
     without_advice,
 )
 
@@ -45,11 +46,32 @@ def ignore(line: str) -> None:
     pass
 
 
-def test_environment_prefers_this_interpreter_and_calls_nobody() -> None:
-    variables = environment()
+def test_environment_prefers_this_interpreter_and_calls_nobody(tmp_path: Path) -> None:
+    variables = environment(tmp_path)
     assert variables["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
     assert variables["DO_NOT_TRACK"] == variables["MLFLOW_DISABLE_TELEMETRY"] == "true"
     assert variables["DVC_NO_ANALYTICS"] == "1"
+
+
+def test_notes_of_dvc_that_others_could_write_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DVC_SITE_CACHE_DIR", raising=False)
+    planted = tmp_path / ".dvc-site" / "repo" / "token" / "index" / "data" / "db.db"
+    planted.parent.mkdir(parents=True)
+    planted.write_bytes(b"a pickle")
+    (tmp_path / ".dvc-site").chmod(0o777)
+    (tmp_path / ".dvc-site" / "repo").chmod(0o777)
+    assert environment(tmp_path)["DVC_SITE_CACHE_DIR"] == str(tmp_path / ".dvc-site")
+    assert not planted.exists()
+    # DVC opens a folder that it makes itself to all users, and leaves the rights of one that is there.
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    for command in (["dvc", "init", "-q"], ["dvc", "status", "-q"]):
+        subprocess.run(command, cwd=tmp_path, env=environment(tmp_path), check=True)
+    made = list((tmp_path / ".dvc-site").rglob("*"))
+    assert any(path.name == "repo" for path in made)
+    assert [path for path in [tmp_path / ".dvc-site", *made] if path.stat().st_mode & 0o022] == []
+    assert site_cache(tmp_path) == tmp_path / ".dvc-site"
 
 
 def test_advice_for_later_is_left_out() -> None:

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from cadnet.signals import STOPPED
 from cadnet.tracking.processes import ProcessMark
 from pipelines.flows import command_line, plan
 from pipelines.flows.command_line import main, run_flow, run_in_terminal, show
-from pipelines.flows.commands import STOP, STOPPED, StageError
+from pipelines.flows.commands import STOP, StageError
 from pipelines.flows.plan import FlowName, FlowRunsError, grid_part, only_flow, read_runs, write_runs
 from pipelines.flows.project import Project
 from tests.unit.pipelines.test_flow_project import graph_of
@@ -183,20 +184,24 @@ def test_a_signal_stops_what_runs(
             run_in_terminal(work)
     finally:
         STOP.clear()
-    assert caught.value.code == 1
-    assert capsys.readouterr().err == f"error: {STOPPED}\n"
+    assert caught.value.code == 128 + sign
+    assert capsys.readouterr().err == f"{STOPPED}\n"
     assert signal.getsignal(sign) is before
 
 
 @pytest.mark.parametrize(
-    ("raised", "reason"),
-    [(KeyboardInterrupt(), STOPPED), (StageError("DVC cannot read x"), "DVC cannot read x")],
+    ("raised", "line", "status"),
+    [
+        (KeyboardInterrupt(), STOPPED, 130),
+        (StageError("DVC cannot read x"), "error: DVC cannot read x", 1),
+    ],
 )
 @pytest.mark.parametrize("flow", ["experiment", "grid", "retrain"])
 def test_a_command_that_fails_gives_its_reason_in_one_line(
     flow: FlowName,
     raised: BaseException,
-    reason: str,
+    line: str,
+    status: int,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -208,8 +213,8 @@ def test_a_command_that_fails_gives_its_reason_in_one_line(
     monkeypatch.setattr(sys, "argv", ["command", *(["run"] if flow == "grid" else [])])
     with pytest.raises(SystemExit) as caught:
         main(flow)
-    assert caught.value.code == 1
-    assert capsys.readouterr().err == f"error: {reason}\n"
+    assert caught.value.code == status
+    assert capsys.readouterr().err == f"{line}\n"
 
 
 def test_an_error_in_the_program_is_not_hidden() -> None:

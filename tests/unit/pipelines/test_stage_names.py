@@ -59,7 +59,7 @@ def graph(project: Path) -> Graph:
 def outputs(folder: Path) -> set[str]:
     """What all stages together write."""
     command = ["dvc", "dag", "--dot", "--outs"]
-    dot = subprocess.check_output(command, cwd=folder, env=environment(), text=True)
+    dot = subprocess.check_output(command, cwd=folder, env=environment(folder), text=True)
     return set(re.findall(r'^"([^"]+)";$', dot, re.MULTILINE))
 
 

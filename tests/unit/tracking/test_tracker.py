@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from cadnet.signals import Terminated
 from cadnet.tracking import (
     Run,
-    Terminated,
     Tracker,
     TrackingError,
     Trial,

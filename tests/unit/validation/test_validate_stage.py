@@ -165,6 +165,24 @@ def test_the_page_needs_nothing_else(sound: tuple[Path, Summary]) -> None:
     assert page.count("data:image/jpeg;base64,") == 3
 
 
+@pytest.mark.slow
+def test_names_are_no_markup_on_any_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    enter(tmp_path, monkeypatch, docs=True)
+    evil = "<script>alert(1)</script>"
+
+    def spoil(table: pd.DataFrame) -> None:
+        table.loc[0:1, "sample_id"] = evil
+        for row, column in enumerate(("image", "group", "split", "reference"), start=2):
+            table.loc[row, column] = evil
+
+    rewrite(spoil)
+    summary = judge()
+    assert evil in str(summary)
+    pages = {path: path.read_text("utf-8") for path in OUT.rglob("*.html")}
+    assert sum("&lt;script&gt;alert(1)" in text for text in pages.values()) >= 2
+    assert [path for path, text in pages.items() if "<script>alert" in text] == []
+
+
 class TestLabels:
     def name(self, labels: object) -> None:
         """Say what labels name; photograph ``a`` became a sample with lines alone, ``b`` a clean one."""

@@ -192,7 +192,7 @@ def spreadsheet_safe(value: Any) -> Any:
     """Return a cell of a table as it is, text that would be a formula with an apostrophe before it."""
     if not isinstance(value, str) or not value.startswith(_FORMULA):
         return value
-    return value if re.fullmatch(r"[+-]?[0-9.eE+-]*", value) else f"'{value}"
+    return value if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)?([eE][+-]?\d+)?", value) else f"'{value}"
 
 
 @contextmanager

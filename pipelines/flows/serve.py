@@ -176,6 +176,7 @@ def server_environment(root: Path, port: int, environ: Mapping[str, str]) -> dic
 def read_login(root: Path) -> str:
     """Return user and password of the project's server; the first call draws the password."""
     path = root / LOGIN
+    path.parent.mkdir(exist_ok=True)
     with suppress(FileExistsError):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:

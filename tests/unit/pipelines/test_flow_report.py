@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -213,6 +216,31 @@ def test_a_message_that_does_not_get_through_is_sent_three_times_and_then_a_warn
     "address",
     ["file:///etc/T0KEN", "ftp://host/T0KEN", "T0KEN", "http://", "https:///T0KEN", "http://h:T0KEN/"],
 )
+def test_a_webhook_that_drips_bytes_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TIMEOUT", 0.3)
+    monkeypatch.setattr(module, "PAUSES", ())
+    done = threading.Event()
+
+    def drip(server: socket.socket) -> None:
+        client, _ = server.accept()
+        with client, suppress(OSError):
+            client.sendall(b"HTTP/1.1 200 OK\r\nX-Long: ")
+            while not done.wait(0.05):
+                client.sendall(b"x")
+
+    lines: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=drip, args=(server,))
+        thread.start()
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        began = time.monotonic()
+        report(tmp_path, "retrain", PROMOTED, 1.0, {"CADNET_WEBHOOK": address}, lines.append)
+        assert time.monotonic() - began < 5
+        done.set()
+        thread.join()
+    assert lines[-1].endswith("did not get the message: it did not answer within 0.3 s")
+
+
 def test_other_addresses_are_refused_and_not_logged(address: str) -> None:
     assert shown_address(address) is None
     assert "so nothing was sent" in logged(PROMOTED, {"CADNET_WEBHOOK": address})[-1]
@@ -302,7 +330,7 @@ def test_the_page_shows_metrics_decisions_with_reasons_and_links(tmp_path: Path)
         ["segformer", "line", "abpt", "0.05", "0.125", "nan"],
     ]
     page = results_page(tmp_path, {"MLFLOW_TRACKING_URI": "https://mlflow.example"})
-    assert "version 4 of cadnet-screen is rejected: miou 0.4 < 0.5" in page
+    assert "version 4 of cadnet-screen is rejected: miou 0.4 &lt; 0.5" in page
     assert (tmp_path / "reports/index.html").as_uri() in page
     assert "https://mlflow.example" in page
     (tmp_path / "reports/tables/results.csv").write_text("method,miou\ncadnet,0.5\n")

@@ -14,11 +14,13 @@ import pytest
 from filelock import FileLock
 
 from pipelines.flows.serve import (
+    LOGIN,
     SERVICE_MARK,
     ServiceError,
     end_flows,
     main,
     note_flows,
+    read_login,
     require_free,
     running,
     serve,
@@ -105,6 +107,11 @@ def test_one_project_is_served_once(tmp_path: Path) -> None:
 def test_what_is_served_keeps_its_state_in_the_project_and_calls_nobody(tmp_path: Path) -> None:
     variables = server_environment(tmp_path, 4321, {"no_proxy": "example.org"})
     assert variables["PREFECT_API_URL"] == "http://127.0.0.1:4321/api"
+    login = variables["PREFECT_API_AUTH_STRING"]
+    assert len(login) > 30 and login == variables["PREFECT_SERVER_API_AUTH_STRING"] == read_login(tmp_path)
+    assert (tmp_path / LOGIN).stat().st_mode & 0o777 == 0o600
+    own = "http://127.0.0.1:4321,http://localhost:4321"
+    assert variables["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] == own
     assert variables["PREFECT_HOME"] == str(tmp_path / ".prefect")
     assert variables["no_proxy"] == "example.org,127.0.0.1,localhost"
     assert variables["NO_PROXY"] == "127.0.0.1,localhost"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from cadnet.config import load_params
+from cadnet.config import ConfigError, load_params
 from cadnet.files import read_json
 from cadnet.tracking import TrackingError
 from cadnet.tracking.registry import CHAMPION, TAG_PRODUCT_DIGEST, Registry, open_registry
@@ -18,9 +18,12 @@ def forget_missing(root: Path, log: Callable[[str], object]) -> list[str]:
     Returns:
         The products of which a note was removed; for each, ``log`` gets the reason.
     """
-    noted = [
-        name for name in load_params(root / PARAMS).products if (root / registration_file(name)).is_file()
-    ]
+    try:
+        products = load_params(root / PARAMS).products
+    except ConfigError:
+        # The first stage that reads them says what is wrong.
+        return []
+    noted = [name for name in products if (root / registration_file(name)).is_file()]
     forgotten: list[str] = []
     try:
         registry = open_registry(root) if noted else None

@@ -20,7 +20,7 @@ def forget_missing(root: Path, log: Callable[[str], object]) -> list[str]:
     """
     try:
         products = load_params(root / PARAMS).products
-    except ConfigError:
+    except (FileNotFoundError, ConfigError):
         # The first stage that reads them says what is wrong.
         return []
     noted = [name for name in products if (root / registration_file(name)).is_file()]

@@ -26,8 +26,9 @@ def read_splits(path: Path | str, column: str, allowed: Sequence[str] = SPLITS) 
         raise FileNotFoundError(f"split list {path} does not exist; restore it with `git checkout {path}`")
     try:
         rows = [[cell.strip() for cell in row] for row in read_rows(path)]
-        for row in rows[1:]:
-            relative_name(row[0] if row else "")
+        for row in filter(any, rows[1:]):
+            # As another system writes a path.
+            row[0] = relative_name(row[0].replace("\\", "/"))
     except ValueError as error:
         raise PreparationError(f"split list {path}: {error}") from error
     if not rows or rows[0] != [column, "split"]:

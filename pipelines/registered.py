@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from cadnet.config import ConfigError, load_params
 from cadnet.files import read_json
 from cadnet.tracking import TrackingError
-from cadnet.tracking.registry import CHAMPION, TAG_PRODUCT_DIGEST, Registry, open_registry
-from pipelines.trials import DECISION, PARAMS, gate_folder, product_folder, registration_file
+from cadnet.tracking.registry import CHAMPION, TAG_PRODUCT_DIGEST, Registry
+from cadnet.tracking.store import is_off, resolve_store
+from pipelines.trials import DECISION, gate_folder, product_folder, registration_file
 
 
 def forget_missing(root: Path, log: Callable[[str], object]) -> list[str]:
@@ -18,17 +18,12 @@ def forget_missing(root: Path, log: Callable[[str], object]) -> list[str]:
     Returns:
         The products of which a note was removed; for each, ``log`` gets the reason.
     """
-    try:
-        products = load_params(root / PARAMS).products
-    except (FileNotFoundError, ConfigError):
-        # The first stage that reads them says what is wrong.
+    noted = sorted(path.stem for path in (root / registration_file("x")).parent.glob("*.json"))
+    if not noted or is_off():
         return []
-    noted = [name for name in products if (root / registration_file(name)).is_file()]
     forgotten: list[str] = []
     try:
-        registry = open_registry(root) if noted else None
-        if registry is None:
-            return forgotten
+        registry = Registry(resolve_store(root))
         for name in noted:
             for note, reason in _missing(registry, root, name):
                 (root / note).unlink(missing_ok=True)
@@ -42,8 +37,12 @@ def forget_missing(root: Path, log: Callable[[str], object]) -> list[str]:
 def _missing(registry: Registry, root: Path, name: str) -> Iterator[tuple[Path, str]]:
     """Yield a note that is wrong with the reason; at most one, because the stage of a note runs the next."""
     note = registration_file(name)
-    registered = read_json(root / note)
-    version = registry.version(str(registered["model"]), int(registered["version"] or 0))
+    try:
+        registered = read_json(root / note)
+        version = registry.version(str(registered["model"]), int(registered["version"] or 0))
+    except (ValueError, KeyError, TypeError):
+        yield note, f"{note} is damaged"
+        return
     if version is None or version.run_id != registered.get("run"):
         yield note, f"{registered['model']} version {registered['version']} is not in the registry any more"
         return

@@ -170,9 +170,16 @@ def read_image(path: Path | str) -> np.ndarray:
 
     Raises:
         FileNotFoundError: no such file.
-        ImageError: the file cannot be decoded.
+        ImageError: the file cannot be decoded, or has more than 8 bits per channel.
     """
-    return cv2.cvtColor(decode(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    image = decode(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    if image.dtype != np.uint8:
+        # A camera's 12 bits in a 16-bit file would be almost black, and every defect in them good.
+        raise ImageError(
+            f"image {path} has values of type {image.dtype}, and which of them are black and white is not "
+            "known; save it with 8 bits per channel, photographs and references alike"
+        )
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def read_mask(path: Path | str, num_classes: int) -> np.ndarray:

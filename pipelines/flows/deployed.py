@@ -197,7 +197,7 @@ def _reachable_server(log: Log) -> Iterator[None]:
     """Use the server that ``PREFECT_API_URL`` names where it answers, otherwise one of this flow's own."""
     own: dict[Any, Any] = {PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: True}
     if (address := PREFECT_API_URL.value()) and not _answers():
-        named = re.sub(r"://[^/]*@", "://", address)
+        named = re.sub(r"://\S*@", "://", address)
         log(f"warning: PREFECT_API_URL {named} does not answer; this flow uses a server of its own")
         own[PREFECT_API_URL] = address = None
     if not address:

@@ -69,6 +69,18 @@ class TestRoundTrip:
         assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 3)])
+def test_photographs_of_unknown_range_are_refused(
+    tmp_path: Path, suffix: str, shape: tuple[int, ...]
+) -> None:
+    # 12 bits of a camera: by their upper bytes they would have 16 grey levels.
+    path = tmp_path / f"a.{suffix}"
+    cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 4096, shape).astype(np.uint16))
+    with pytest.raises(ImageError, match=rf"a\.{suffix} has values of type uint16, .* 8 bits"):
+        read_image(path)
+
+
 class TestDamage:
     @pytest.mark.parametrize("share", [0.1, 0.5, 0.999])
     def test_truncated_png(self, tmp_path: Path, photograph: np.ndarray, share: float) -> None:

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Self
 import torch
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
 from cadnet.files import parse_json, write_bytes, write_json
 from cadnet.models.factory import build_model
@@ -132,14 +132,7 @@ def load_weights(folder: Path | str, model: nn.Module) -> ModelDescription:
     """
     description = ModelDescription.read(folder)
     path = Path(folder) / WEIGHTS_NAME
-    state = read_tensors(path)
-    own = model.state_dict()
-    # They would be cast in silence, and the network would be another one than was trained and measured.
-    others = sorted(name for name in own.keys() & state.keys() if own[name].dtype != state[name].dtype)
-    if others:
-        name = others[0]
-        raise WeightsError(f"{path} has {name} as {state[name].dtype}, not {own[name].dtype}; train again")
-    load_strictly(model, state, path, _hint(description))
+    _load(model, read_tensors(path), path, description)
     return description
 
 
@@ -160,8 +153,18 @@ def load_model(folder: Path | str) -> tuple[nn.Module, ModelDescription]:
             outline = _built(description, path)
         require_fit(outline, state, path, _hint(description))
     model = _built(description, path)
-    load_strictly(model, state, path, _hint(description))
+    _load(model, state, path, description)
     return model.eval(), description
+
+
+def _load(model: nn.Module, state: Mapping[str, Tensor], path: Path, description: ModelDescription) -> None:
+    own = model.state_dict()
+    # They would be cast in silence, and the network would be another one than was trained and measured.
+    others = sorted(name for name in own.keys() & state.keys() if own[name].dtype != state[name].dtype)
+    if others:
+        name = others[0]
+        raise WeightsError(f"{path} has {name} as {state[name].dtype}, not {own[name].dtype}; train again")
+    load_strictly(model, state, path, _hint(description))
 
 
 def _built(description: ModelDescription, path: Path) -> nn.Module:

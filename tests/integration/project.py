@@ -124,7 +124,7 @@ class Project:
         return yaml.safe_load((self.root / "dvc.lock").read_text("utf-8"))["stages"]
 
     def forget(self, *stages: str) -> None:
-        """Make DVC forget that ``stages`` ran, together with what they made."""
+        """Make DVC forget that ``stages`` ran, together with what they made, and trainings what they kept."""
         lock = self.lock()
         for stage in stages:
             for out in lock.pop(stage)["outs"]:
@@ -132,6 +132,7 @@ class Project:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
         text = yaml.safe_dump({"schema": "2.0", "stages": lock}, sort_keys=False)
         (self.root / "dvc.lock").write_text(text, "utf-8")
+        shutil.rmtree(self.root / "checkpoints", ignore_errors=True)
         # The run cache would give the outputs back without running anything.
         shutil.rmtree(self.root / ".dvc" / "cache" / "runs", ignore_errors=True)
 

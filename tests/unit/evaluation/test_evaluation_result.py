@@ -171,7 +171,8 @@ def test_evaluate_runs_the_network_in_eval_mode_and_restores_it(bf16: bool) -> N
     counts = evaluate(model, batches(), 4, ("defect",), "cpu", bins=10, bf16=bf16, on_batch=seen.append)
     assert model.training
     assert counts.pooled.tolist() == [[192, 0], [0, 64]]
-    assert counts.histograms[0].tolist() == [[192, *[0] * 9], [*[0] * 9, 64]]
+    # Log-odds of -8 and 8, in ten steps from -16 to 16.
+    assert counts.histograms[0].tolist() == [[0, 0, 192, *[0] * 7], [*[0] * 7, 64, 0, 0]]
     assert seen == [2, 2]
 
 

@@ -248,7 +248,7 @@ def test_a_promotion_that_was_cut_off_is_completed(
         alias(self, model, name, number)
 
     monkeypatch.setattr(Registry, "_alias", dies)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit, match="130"):
         both(monkeypatch)
     assert not Path("reports/gate/screen").exists()
     assert holders() == (None, 1, None)

@@ -86,15 +86,9 @@ def parse_model(
         ConfigError: not YAML, a key given twice or unknown, a wrong type or value; all of them are listed.
     """
     try:
-        loader = yaml.SafeLoader(text)
-        node = loader.get_single_node()
-        repeated = sorted({name for name, given_twice in _keys(node, count()) if given_twice})
-        data = loader.construct_document(node) if node else None
-    except RecursionError as error:
-        raise ConfigError(f"{path} is not YAML: it is nested too deeply") from error
-    except (yaml.YAMLError, ValueError) as error:
-        # Of a date or number that is none, too.
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        data, repeated = parse_yaml(text)
+    except ValueError as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
     if repeated:
         # YAML readers silently take the last of two equal keys.
         raise ConfigError(f"{path}: given twice: {', '.join(repeated)}; keep one of each")
@@ -107,6 +101,24 @@ def parse_model(
         raise ConfigError(f"{path}: " + "; ".join(_explain(item) for item in error.errors())) from error
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def parse_yaml(text: str) -> tuple[Any, list[str]]:
+    """Return the value of a YAML text, and the dotted keys that it gives twice.
+
+    Raises:
+        ValueError: it is not YAML, is nested too deeply, or unfolds to more values than the limit above.
+    """
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        repeated = sorted({name for name, given_twice in _keys(node, count()) if given_twice})
+        return (loader.construct_document(node) if node else None), repeated
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    except (yaml.YAMLError, ValueError) as error:
+        # Of a date or number that is none, too.
+        raise ValueError(" ".join(str(error).split())) from error
 
 
 def _keys(node: yaml.Node | None, counter: Iterator[int], path: str = "") -> Iterator[tuple[str, bool]]:

@@ -6,8 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-
+from cadnet.config.load import MAX_YAML_BYTES, parse_yaml
 from cadnet.preparers.pairs.product import LabelSource
 from cadnet.writing.units import PreparationError
 
@@ -56,13 +55,15 @@ def read_label_map(path: Path) -> dict[Key, str]:
     Raises:
         PreparationError: not readable, or a line that says nothing; the message names it.
     """
-    if path.stat().st_size > MAX_BYTES:
-        raise PreparationError(f"{path} is larger than {MAX_BYTES // 2**20} MiB; it is no label map")
+    is_yaml = path.suffix.lower() in (".yaml", ".yml")
+    most = MAX_YAML_BYTES if is_yaml else MAX_BYTES
+    if path.stat().st_size > most:
+        raise PreparationError(f"{path} is larger than {most // 2**10} KiB; it is no label map")
     try:
         text = path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise PreparationError(f"{path} is not UTF-8; save it as UTF-8") from error
-    if path.suffix.lower() in (".yaml", ".yml"):
+    if is_yaml:
         return _yaml_names(text, path)
     lines = {number: line.strip() for number, line in enumerate(text.splitlines(), start=1)}
     lines = {number: line for number, line in lines.items() if line and not line.startswith("#")}
@@ -88,8 +89,8 @@ def read_label_map(path: Path) -> dict[Key, str]:
 def _yaml_names(text: str, path: Path) -> dict[Key, str]:
     """The entry ``names`` of Ultralytics' data.yaml, a list or a mapping from numbers."""
     try:
-        data = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        data, _ = parse_yaml(text)
+    except ValueError as error:
         raise PreparationError(f"{path} is not YAML: {error}") from error
     names = data.get("names") if isinstance(data, Mapping) else None
     if isinstance(names, list):

@@ -306,6 +306,14 @@ class TestYolo:
         read = masks(made, tmp_path / "out")
         assert np.array_equal(read[0], ONE) and np.array_equal(read[1], ONE) and not read[2].any()
 
+    def test_a_map_that_unfolds_to_billions_of_values_is_refused(self, tmp_path: Path) -> None:
+        made = product(tmp_path / "board", "yolo")
+        bomb = "a0: &a0 [x]\n" + "".join(
+            f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
+        )
+        made.text("data.yaml", f"{bomb}names: [*a11]\n")
+        assert "its aliases unfold to more than 20000 values" in refused(made)
+
     @pytest.mark.parametrize(
         ("line", "message"),
         [

@@ -312,6 +312,7 @@ class TestYolo:
             f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
         )
         made.text("data.yaml", f"{bomb}names: [*a11]\n")
+        made.text("labels/p0.txt", self.BOX)
         assert "its aliases unfold to more than 20000 values" in refused(made)
 
     @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ class Store:
 
     def __str__(self) -> str:
         """The address without its password."""
-        return _without_password(self.uri)
+        return without_password(self.uri)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -119,7 +119,7 @@ def resolve_store(root: Path | str, uri: str | None = None) -> Store:
     )
 
 
-def _without_password(text: object) -> str:
+def without_password(text: object) -> str:
     """An address, or a message that holds one; up to the last @, because a password may hold one."""
     return re.sub(r"://[^\s'\"]*@", "://***@", str(text))
 
@@ -173,7 +173,7 @@ def call(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         except (MlflowException, OSError) as error:
             locked = "database is locked" in str(error) or "database table is locked" in str(error)
             if not locked or attempt == attempts - 1:
-                raise TrackingError(f"tracking store: {_without_password(error)}") from error
+                raise TrackingError(f"tracking store: {without_password(error)}") from error
             # Random, so that writers which met once do not meet again.
             time.sleep(random.uniform(0.5, 1.0) * 0.2 * 2**attempt)
     raise AssertionError("unreachable")
@@ -203,7 +203,7 @@ def _require_answer(store: Store) -> None:
             session.get(f"{store.uri.rstrip('/')}/health", timeout=5)
         except requests.RequestException as error:
             raise TrackingError(
-                f"the MLflow server {store} does not answer ({_without_password(error)}); start it, correct "
+                f"the MLflow server {store} does not answer ({without_password(error)}); start it, correct "
                 "MLFLOW_TRACKING_URI, or unset it to track into mlflow.db in the project's folder"
             ) from error
 
@@ -226,7 +226,7 @@ def _require_connection(store: Store) -> None:
         ) from error
     except (SQLAlchemyError, ValueError) as error:
         raise TrackingError(
-            f"the database {store} cannot be opened ({_without_password(error)}); start it or correct "
+            f"the database {store} cannot be opened ({without_password(error)}); start it or correct "
             "MLFLOW_TRACKING_URI"
         ) from error
 

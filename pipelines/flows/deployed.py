@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import secrets
 import subprocess
 import time
@@ -46,6 +45,7 @@ from prefect.states import Cancelled, Completed, Crashed
 
 from cadnet.signals import STOPPED
 from cadnet.tracking.processes import ProcessMark
+from cadnet.tracking.store import without_password
 from pipelines.flows.commands import REPRO, STOP, Log, StageError, run_command, without_advice
 from pipelines.flows.plan import (
     FlowName,
@@ -197,7 +197,7 @@ def _reachable_server(log: Log) -> Iterator[None]:
     """Use the server that ``PREFECT_API_URL`` names where it answers, otherwise one of this flow's own."""
     own: dict[Any, Any] = {PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: True}
     if (address := PREFECT_API_URL.value()) and not _answers():
-        named = re.sub(r"://\S*@", "://", address)
+        named = without_password(address)
         log(f"warning: PREFECT_API_URL {named} does not answer; this flow uses a server of its own")
         own[PREFECT_API_URL] = address = None
     if not address:

@@ -239,8 +239,6 @@ def change_champion(store: str | None, change: Callable[[Registry, Folders], str
 
     try:
         typer.echo(change(Registry(resolve_store(".", store)), Folders()), nl=False)
-    except KeyboardInterrupt:
-        fail("interrupted; run the same command again", 130)
     except (TrackingError, ProductError, OSError) as error:
         fail(error)
 

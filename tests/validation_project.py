@@ -16,6 +16,7 @@ from cadnet.files import CHECKSUMS, file_digest, read_json
 from cadnet.images import write_png
 from pipelines.profile import compose
 from pipelines.stages import validate
+from tests import stage_project
 from tests.fakes import write_fake_dataset
 
 ROOT = Path(__file__).parents[1]
@@ -29,8 +30,7 @@ def enter(folder: Path, patch: pytest.MonkeyPatch, docs: bool = False) -> None:
     """Make ``folder`` a project with a sound dataset in which some samples are unlabelled, and go there."""
     (folder / "params.yaml").write_text(compose("ci", ROOT / "params"), "utf-8")
     write_fake_dataset(folder / DATASET)
-    patch.chdir(folder)
-    patch.setenv("CADNET_TRACKING", "off")
+    stage_project.enter(folder, patch)
     rewrite(lambda table: pd.concat([table, unlabelled(table)], ignore_index=True))
     if not docs:
         # They are looked at once; building them is most of the time.

@@ -120,8 +120,8 @@ def write_json(path: Path | str, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path | str, fix: str = "delete it and make it again") -> Any:
-    """Read a JSON file.
+def read_json(path: Path | str, fix: str = "delete it and make it again", unique: bool = False) -> Any:
+    """Read a JSON file; ``unique`` as for :func:`parse_json`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -131,13 +131,13 @@ def read_json(path: Path | str, fix: str = "delete it and make it again") -> Any
     if path.stat().st_size > MAX_JSON_BYTES:
         raise ValueError(f"{path} is larger than {MAX_JSON_BYTES // 2**20} MiB; {fix}")
     try:
-        return parse_json(path.read_bytes())
+        return parse_json(path.read_bytes(), unique)
     except ValueError as error:
         raise ValueError(f"{path} is not readable JSON ({error}); {fix}") from error
 
 
-def parse_json(text: bytes | str) -> Any:
-    """Return the value of a JSON text.
+def parse_json(text: bytes | str, unique: bool = False) -> Any:
+    """Return the value of a JSON text; ``unique`` refuses a key that stands twice in an object.
 
     Raises:
         ValueError: it is not JSON (for example cut short), has NaN or infinity, or holds more or is nested
@@ -147,7 +147,7 @@ def parse_json(text: bytes | str) -> Any:
     if data.count(b"[") + data.count(b"{") > MAX_JSON_PARTS:
         raise ValueError(f"it holds more than {MAX_JSON_PARTS} lists and objects")
     try:
-        value = json.loads(data, parse_constant=_refuse)
+        value = json.loads(data, parse_constant=_refuse, object_pairs_hook=_unique if unique else None)
     except RecursionError as error:
         raise ValueError(f"it is nested more than {MAX_JSON_DEPTH} deep") from error
     level: list[Any] = [[value]]
@@ -157,6 +157,13 @@ def parse_json(text: bytes | str) -> Any:
     if level:
         raise ValueError(f"it is nested more than {MAX_JSON_DEPTH} deep")
     return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, in which no key may be hidden behind a second one of its name."""
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise ValueError(f"a key stands twice among {[key for key, _ in pairs]}")
+    return dict(pairs)
 
 
 def _refuse(constant: str) -> NoReturn:

@@ -19,7 +19,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from cadnet.config import AlignmentParams, Params
 from cadnet.config.base import Name, Positive
-from cadnet.files import atomic_directory, file_digest, value_digest, write_json, write_text
+from cadnet.files import atomic_directory, file_digest, read_json, value_digest, write_json, write_text
 from cadnet.images import read_image, write_png
 from cadnet.images.files import is_safe
 from cadnet.models.mit import MIN_SIZE
@@ -157,9 +157,9 @@ def read_product(folder: Path | str) -> Product:
     if not path.is_file():
         raise FileNotFoundError(_no_product(folder))
     try:
-        content = json.loads(path.read_text("utf-8"), object_pairs_hook=_unique)
+        content = read_json(path, "copy the product again", unique=True)
     except ValueError as error:
-        raise ProductError(f"{path} is not readable JSON ({error}); copy the product again") from error
+        raise ProductError(str(error)) from error
     product = _parsed(content, folder)
     _check_names([reference.name for reference in product.references])
     for reference in product.references:
@@ -184,13 +184,6 @@ def copy_product(product: Product, folder: Path | str) -> None:
         pass
     with atomic_directory(folder) as made:
         shutil.copytree(product.folder, made, dirs_exist_ok=True)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON, in which no key may be hidden behind a second one of its name."""
-    if len({key for key, _ in pairs}) < len(pairs):
-        raise ValueError(f"a key stands twice among {[key for key, _ in pairs]}")
-    return dict(pairs)
 
 
 def _path(name: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cadnet.files import parse_json
 from cadnet.images.files import is_safe
 from cadnet.tracking.store import Store, TrackingError, call, is_off, resolve_store
 from cadnet.tracking.tracker import Tracker
@@ -441,7 +442,7 @@ class Registry:
         if found is None or TAG_CHANGE not in found.tags:
             return
         try:
-            change = json.loads(found.tags[TAG_CHANGE])
+            change = parse_json(found.tags[TAG_CHANGE])
             aliases = {key: None if to is None else int(to) for key, to in change["aliases"].items()}
             tags = {int(number): dict(values) for number, values in change["tags"].items()}
         except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -17,7 +17,7 @@ from cadnet.datasets.cache import DecodedSplit, decode_split
 from cadnet.datasets.manifest import DatasetError, PreparedDataset, open_dataset
 from cadnet.evaluation.counts import Counts
 from cadnet.evaluation.gate import decide
-from cadnet.files import atomic_directory, file_digest, read_json, write_json, write_text
+from cadnet.files import atomic_directory, file_digest, parse_json, read_json, write_json, write_text
 from cadnet.inference import Predictor, Product, read_product
 from cadnet.inference.acceptance import acceptance_counts, measure
 from cadnet.inference.product import copy_product
@@ -98,7 +98,7 @@ def _settled(name: str, params: ProjectParams, registered: dict[str, Any], regis
     if not is_settled:
         registry.nominate(version)
     if is_settled and (decision := version.tags.get(TAG_DECISION)):
-        record = GateRecord.from_dict(json.loads(decision))
+        record = GateRecord.from_dict(parse_json(decision))
     else:
         # Nobody's champion before it where it is settled already: it may be champion itself.
         holder = None if is_settled else registry.holder(version.model, CHAMPION)

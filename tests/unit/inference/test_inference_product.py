@@ -206,6 +206,9 @@ class TestReading:
         path.write_text(path.read_text().replace('"threshold"', '"threshold": 0.99, "threshold"'))
         with pytest.raises(ProductError, match="a key stands twice"):
             read_product(product.folder)
+        path.write_text("[" * 100_000)
+        with pytest.raises(ProductError, match="nested more than 64 deep"):
+            read_product(product.folder)
 
     def test_a_product_without_a_digest_of_its_own_is_read(self, product: Product) -> None:
         folder = edit(product, lambda c: (c.pop("digest"), c.update(format_version=1)))

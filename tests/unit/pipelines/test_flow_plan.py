@@ -171,7 +171,7 @@ def test_a_signal_stops_what_runs(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(command_line, "_leave", lambda: None)
+    monkeypatch.setattr(command_line, "_leave", lambda _number: None)
     before = signal.getsignal(sign)
 
     def work() -> None:
